@@ -1,0 +1,40 @@
+"""One generator per purpose and round; nothing else in the package makes randomness.
+
+Two runs with one seed draw the same initial labels and the same candidates whatever their strategy, because
+neither draw can be moved by how much randomness another purpose consumed. A run that is killed and continued
+repeats each round's draws for the same reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, get_args
+
+import torch
+
+Purpose = Literal[
+    "initial",  # the first labelled set
+    "candidates",  # the random subset that a round may choose from
+    "model",  # the model's first weights
+    "shuffle",  # order of the batches
+    "augment",  # crops and flips
+    "forward",  # dropout inside the model
+    "predictor",  # the loss predictor's first weights
+    "fit",  # fitting a predictor after training
+    "prepare",  # what a strategy trains for itself
+    "select",  # ties and random choices of a strategy
+    "noise",  # flipped labels of stress tests
+]
+
+
+def derive_seed(seed: int, purpose: Purpose, round: int = 0) -> int:
+    """A 63-bit seed that depends on all three arguments and on nothing else."""
+    if purpose not in get_args(Purpose):
+        raise ValueError(f"unknown purpose {purpose!r}: possible are {get_args(Purpose)}")
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{round}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def generator(seed: int, purpose: Purpose, round: int = 0) -> torch.Generator:
+    """A fresh CPU generator for `purpose` in `round`."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, round))

@@ -1,0 +1,39 @@
+"""Fixtures shared by every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SHARED = Path(os.environ.get("LOSSRANK_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture
+def oracle() -> Callable[[str], dict[str, np.ndarray]]:
+    """Numbers made by running the reference code; the test is skipped by name where they are not at hand."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        path = SHARED / "oracles" / f"{name}.npz"
+        if not path.exists():
+            pytest.skip(f"oracle {name}.npz is not at hand")
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+
+    return load
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """A folder of real data beside the checkout; the test is skipped by name where it is not at hand."""
+
+    def find(name: str) -> Path:
+        path = SHARED / "data" / name
+        if not path.exists():
+            pytest.skip(f"data set {name} is not at hand")
+        return path
+
+    return find
