@@ -1,0 +1,158 @@
+"""From a recipe to an experiment: every name in it looked up, every part built, nothing trained yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lossrank.config import ModelRecipe, Recipe, TrainRecipe
+from lossrank.datasets import DATASETS, ImageData
+from lossrank.errors import ConfigError, unknown_name
+from lossrank.ledger import SampleId
+from lossrank.models import MODELS
+from lossrank.pool import Pool, Transform
+from lossrank.rounds import Experiment
+from lossrank.runtime import Runtime
+from lossrank.strategies import STRATEGIES, PredictorPlan, Strategy
+from lossrank.tasks import Classification, Task
+from lossrank.transforms import Augment, Normalise
+
+__all__ = ["assemble", "build_strategy", "build_task", "load_data", "resolve"]
+
+
+def assemble(recipe: Recipe, data: ImageData | None = None) -> Experiment:
+    """Build what a recipe names.
+
+    Args:
+        data: samples already at hand; otherwise `recipe.dataset` is loaded.
+
+    Raises:
+        ConfigError: a name or an option does not exist, or the budget is larger than the pool.
+        DataError: the data is missing, or not what it should be.
+    """
+    strategy = build_strategy(recipe)
+    runtime = Runtime.of(recipe.train)
+    data = data or load_data(recipe)
+    task = build_task(recipe, data)
+    _check_budget(recipe, data.train)
+    return Experiment(
+        recipe,
+        task,
+        strategy,
+        data.train,
+        data.test,
+        _oracle(data.train, task),
+        *_transforms(recipe.train, data, runtime),
+        runtime,
+    )
+
+
+def load_data(recipe: Recipe) -> ImageData:
+    """The pool and the held-out samples that a recipe names."""
+    load = _lookup("dataset", recipe.dataset, DATASETS)
+    data = _call(load, f"dataset {recipe.dataset!r}", Path(recipe.data) if recipe.data else None, **recipe.dataset_options)
+    if not isinstance(data, ImageData):
+        raise ConfigError(f"dataset {recipe.dataset!r} returned a {type(data).__name__}; expected lossrank.ImageData")
+    return data
+
+
+def build_task(recipe: Recipe, data: ImageData) -> Task:
+    """The task with a model that fits the data."""
+    factory, taps = _model(recipe.model)
+    options = dict(recipe.model.options)
+
+    def build(generator: torch.Generator) -> nn.Module:
+        # Layers draw their first weights from the global generator: lend it one that is ours.
+        with torch.random.fork_rng():
+            torch.manual_seed(generator.initial_seed())
+            model = _call(factory, f"model {recipe.model.name!r}", classes=len(data.classes), **options)
+        if not isinstance(model, nn.Module):
+            raise ConfigError(f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module")
+        return model
+
+    return Classification(tuple(data.classes), build, taps)
+
+
+def build_strategy(recipe: Recipe) -> Strategy:
+    """The strategy, its predictor's plan changed as the recipe says."""
+    kind = _lookup("strategy", recipe.strategy, STRATEGIES)
+    strategy = kind()
+    if not isinstance(strategy, Strategy):
+        raise ConfigError(f"strategy {recipe.strategy!r} made a {type(strategy).__name__}; expected a lossrank Strategy")
+    plan = strategy.predictor()
+    if not recipe.predictor or plan is None:
+        return strategy
+    known = [f.name for f in dataclasses.fields(PredictorPlan)]
+    for name in recipe.predictor:
+        if name not in known:
+            raise ConfigError(unknown_name("field of the predictor", name, known))
+    return dataclasses.replace(strategy, plan=dataclasses.replace(plan, **recipe.predictor))  # type: ignore[call-arg]
+
+
+def resolve(dotted: str) -> Any:
+    """What `package.module:name` names.
+
+    Raises:
+        ConfigError: the module cannot be imported, or holds no such name.
+    """
+    module_name, _, name = dotted.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"{dotted!r}: module {module_name!r} cannot be imported: {error}") from error
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise ConfigError(f"{dotted!r}: " + unknown_name(f"name in {module_name}", name, vars(module))) from None
+
+
+def _lookup(kind: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name in known:
+        return known[name]
+    if ":" in name:
+        return resolve(name)
+    raise ConfigError(unknown_name(kind, name, known) + ", or your own as package.module:name")
+
+
+def _model(recipe: ModelRecipe) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    entry = _lookup("model", recipe.name, MODELS)
+    own = recipe.name not in MODELS
+    taps = tuple(recipe.taps) or (() if own else entry.taps)
+    if not taps:
+        raise ConfigError(
+            f"model.taps is empty; for your own model {recipe.name!r} name the layers that a loss predictor may "
+            "listen to, deepest last, as model.named_modules() spells them"
+        )
+    return (entry if own else entry.build), taps
+
+
+def _call(function: Callable[..., Any], what: str, *arguments: Any, **options: Any) -> Any:
+    try:
+        return function(*arguments, **options)
+    except TypeError as error:
+        raise ConfigError(f"{what} does not take these options ({options}): {error}") from error
+
+
+def _check_budget(recipe: Recipe, pool: Pool) -> None:
+    if recipe.budget.final > len(pool):
+        raise ConfigError(
+            f"budget.final asks for {recipe.budget.final} labels; the pool of {recipe.dataset!r} has {len(pool)} samples"
+        )
+
+
+def _oracle(pool: Pool, task: Task) -> Callable[[Sequence[SampleId]], Mapping[SampleId, Any]]:
+    def answer(ids: Sequence[SampleId]) -> Mapping[SampleId, Any]:
+        return dict(zip(ids, map(task.answer, pool.targets(ids)), strict=True)) if ids else {}
+
+    return answer
+
+
+def _transforms(recipe: TrainRecipe, data: ImageData, runtime: Runtime) -> tuple[Transform, Transform]:
+    augment = Augment(padding=recipe.padding, flip=recipe.flip, mean=data.mean, std=data.std)
+    return augment, Normalise(mean=data.mean, std=data.std)

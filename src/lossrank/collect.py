@@ -1,0 +1,138 @@
+"""One pass over samples with a model that is only read: signals for a strategy, measurements for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lossrank.errors import StrategyError, unknown_name
+from lossrank.ledger import SampleId
+from lossrank.pool import Batch, Pool, Transform
+from lossrank.predictor import AttachedPredictor, FeatureTap
+from lossrank.ranking import spearman, top_k_recall
+from lossrank.runtime import Runtime
+from lossrank.signals import Signals
+from lossrank.tasks.base import Task
+
+__all__ = ["Measurement", "View", "collect", "measure"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a trained model looks at samples."""
+
+    model: nn.Module
+    task: Task
+    transform: Transform
+    """Normalises a batch; nothing random."""
+    runtime: Runtime
+    batch_size: int
+    predictor: AttachedPredictor | None = None
+
+    def outputs(self, pool: Pool, ids: Sequence[SampleId]) -> Iterator[tuple[Batch, Tensor]]:
+        """Batches in the order of `ids`, with the model's outputs. Samples that cannot be read are left out."""
+        with _evaluating(self.model), torch.no_grad():
+            for batch in pool.batches(ids, self.batch_size, transform=self.transform):
+                with self.runtime.autocast():
+                    outputs = self.model(self.runtime.tensor(batch.inputs))
+                yield batch, outputs
+
+
+def collect(
+    view: View,
+    pool: Pool,
+    ids: Sequence[SampleId],
+    needs: frozenset[str],
+    observe: Callable[[Batch, Tensor], None] = lambda batch, outputs: None,
+) -> Signals:
+    """Fill the columns in `needs` for `ids`, in one pass; nothing else of the pass is kept.
+
+    Args:
+        observe: told each batch with the model's outputs, for what a caller wants to add up on the way.
+
+    Raises:
+        StrategyError: a column that this task, or a run without a loss predictor, cannot give.
+    """
+    if not needs:
+        return Signals(tuple(i for i in ids if i not in pool.unreadable))
+    parts = []
+    with ExitStack() as stack:
+        tap = stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
+        for batch, outputs in view.outputs(pool, ids):
+            observe(batch, outputs)
+            columns = {name: _column(name, view, outputs, tap).float().cpu() for name in sorted(needs)}
+            parts.append((batch.ids, columns))
+    return Signals.concatenate(parts)
+
+
+def _column(name: str, view: View, outputs: Tensor, tap: FeatureTap | None) -> Tensor:
+    if name == "predicted_loss" and view.predictor is not None:
+        return view.predictor.predict_from(outputs)
+    if name == "embedding" and tap is not None:
+        return tap.features[-1]
+    if name == "uncertainty":
+        return view.task.uncertainty(outputs)
+    if name == "summary":
+        return view.task.summary(outputs)
+    further = view.task.columns(outputs)
+    if name in further:
+        return further[name]
+    can = {"uncertainty", "summary", "embedding", *further, *(["predicted_loss"] if view.predictor else [])}
+    raise StrategyError(f"{type(view.task).__name__} cannot give it: " + unknown_name("column", name, can))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How a model does on samples whose truth is known."""
+
+    metric: float
+    loss: float
+    """Mean loss."""
+    spearman: float | None = None
+    """Spearman of the strategy's score against the true loss."""
+    top10_recall: float | None = None
+    """How many of the 10 % with the largest true loss are among the 10 % with the largest score."""
+
+
+def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) -> Measurement:
+    """Metric, loss, and what the score is worth as a prediction of the loss, on held-out samples."""
+    metric, losses = view.task.metric(), []
+
+    def observe(batch: Batch, outputs: Tensor) -> None:
+        targets = view.runtime.tensor(batch.targets)
+        metric.update(outputs, targets)
+        losses.append(view.task.loss(outputs, targets).float().cpu())
+
+    if score is None:
+        for batch, outputs in view.outputs(pool, ids):
+            observe(batch, outputs)
+        return Measurement(metric.compute(), float(torch.cat(losses).mean()))
+    scores = collect(view, pool, ids, frozenset({score}), observe)[score]
+    true = torch.cat(losses)
+    return Measurement(
+        metric.compute(),
+        float(true.mean()),
+        _number(spearman(scores, true)),
+        _number(top_k_recall(scores, true, k=max(1, len(true) // 10))),
+    )
+
+
+def _number(value: Tensor) -> float | None:
+    """A plain number; None where a correlation does not exist, because a constant has no order."""
+    return None if torch.isnan(value) else float(value)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module is in the mode in which it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,232 @@
+"""The recipe: everything that decides what a run does, typed and frozen, each default written once.
+
+A recipe is a YAML file, a set of command-line options, or a `Recipe` in Python; all three are the same thing.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+from lossrank.errors import ConfigError, unknown_name
+
+__all__ = [
+    "BudgetRecipe",
+    "ModelRecipe",
+    "Recipe",
+    "TrainRecipe",
+    "differences",
+    "dump_recipe",
+    "load_recipe",
+    "recipe_from",
+    "recipe_parser",
+]
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """The target model."""
+
+    name: str = "small_cnn"
+    """A name of `lossrank.models.MODELS`, or your own factory as `package.module:function`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the factory, `width: 32` for instance."""
+    taps: list[str] = field(default_factory=list)
+    """Layers a loss predictor may listen to, deepest last. Needed for your own factory only."""
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """How the target model is trained in each round."""
+
+    epochs: int = 40
+    """Passes over the labelled set, each round."""
+    batch_size: int = 64
+    """Samples a step."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """Made anew each round, as the paper does."""
+    lr: float = 0.1
+    """First learning rate of each round."""
+    momentum: float = 0.9
+    """Momentum of `sgd`."""
+    weight_decay: float = 5e-4
+    """Weight decay."""
+    milestones: list[int] = field(default_factory=list)
+    """Epochs after which the learning rate is multiplied by `gamma`."""
+    gamma: float = 0.1
+    """Factor at each milestone."""
+    padding: int = 0
+    """Zero pixels around an image before a random crop of its own size; 0 = no crop."""
+    flip: bool = False
+    """Whether an image is mirrored left to right half of the time."""
+    eval_batch_size: int = 256
+    """Samples a step where nothing is learned."""
+    channels_last: bool = False
+    """Memory format of images; the fast one for a ResNet on a CPU and on a recent GPU."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16` runs the forward pass under autocast. It pays on a GPU; on most CPUs it is slower."""
+    device: str = "auto"
+    """`auto` takes a GPU where there is one."""
+
+
+@dataclass(frozen=True)
+class BudgetRecipe:
+    """How many labels, when, and from where."""
+
+    initial: int = 40
+    """Labels before the first round, drawn at random."""
+    step: int = 40
+    """Labels added each round."""
+    final: int = 240
+    """Labels at which the run ends; the model is trained and measured with all of them."""
+    candidates: int | None = None
+    """Size of the random subset that a round may choose from; none = all that is unlabelled."""
+    warm_start: bool = True
+    """Continue the same weights each round (the paper), or begin from new ones."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run of one strategy."""
+
+    task: Literal["classification"] = "classification"
+    """What the model learns."""
+    dataset: str = "digits"
+    """A name of `lossrank.datasets.DATASETS`, or your own loader as `package.module:function`."""
+    data: str | None = None
+    """Where the data lies. Not needed for `digits`."""
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the loader."""
+    strategy: str = "lossrank"
+    """A name that `lossrank strategies` lists, or your own class as `package.module:Class`."""
+    predictor: dict[str, Any] = field(default_factory=dict)
+    """Values that replace the strategy's own plan for its loss predictor: fields of `PredictorPlan`."""
+    seed: int = 0
+    """Runs of different strategies with one seed share the first labels and the stream of candidates."""
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    """The target model."""
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    """Its training."""
+    budget: BudgetRecipe = field(default_factory=BudgetRecipe)
+    """The labels."""
+
+    def __post_init__(self) -> None:
+        budget, train = self.budget, self.train
+        for name, value, least in (
+            ("budget.initial", budget.initial, 1),
+            ("budget.step", budget.step, 1),
+            ("budget.final", budget.final, budget.initial),
+            ("budget.candidates", budget.candidates, budget.step),
+            ("train.epochs", train.epochs, 1),
+            ("train.batch_size", train.batch_size, 1),
+            ("train.eval_batch_size", train.eval_batch_size, 1),
+        ):
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}; possible is {least} or more")
+        if not train.lr > 0:
+            raise ConfigError(f"train.lr is {train.lr}; possible is a number above 0")
+
+    @property
+    def rounds(self) -> int:
+        """How many times the model is trained: once with the first labels, once after each batch."""
+        return 1 + -(-(self.budget.final - self.budget.initial) // self.budget.step)
+
+
+# What may change when a run is continued: where the same data lies, and the machine it runs on.
+MOVABLE = frozenset({"data", "train.device", "train.eval_batch_size"})
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe from YAML; `overrides` are dotted names (`train.epochs`) that win.
+
+    Raises:
+        ConfigError: the file is missing or no mapping, a field does not exist (the nearest name is offered),
+            or a value has another type than the field.
+    """
+    try:
+        mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"there is no recipe at {path}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if not isinstance(mapping, dict):
+        raise ConfigError(
+            f"{path} holds a {type(mapping).__name__}; a recipe is a mapping of fields to values"
+        )
+    return recipe_from(_merged(mapping, overrides or {}))
+
+
+def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
+    """A recipe from nested plain values; errors as `load_recipe`."""
+    _check_names(Recipe, mapping, "")
+    parser = recipe_parser(exit_on_error=False)
+    try:
+        return cast(Recipe, Recipe(**parser.instantiate(parser.parse_object(dict(mapping))).as_dict()))
+    except (ArgumentError, TypeError) as error:
+        raise ConfigError(f"the recipe has a value of the wrong kind: {error}") from None
+
+
+def recipe_parser(**options: Any) -> ArgumentParser:
+    """A parser that knows every field of a recipe as a dotted option, with its meaning and default."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(**options)
+    parser.add_class_arguments(Recipe)
+    return parser
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, every field written out."""
+    return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False)
+
+
+def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """The dotted fields in which two recipes differ, with both values.
+
+    What may move with the machine (where the same data lies, the device) is left out.
+    """
+    before, after = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
+    names = [name for name in {**before, **after} if name not in MOVABLE]
+    return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+
+
+def _merged(mapping: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the mapping in which the dotted overrides win."""
+    merged = copy.deepcopy(mapping)
+    for name, value in overrides.items():
+        *groups, last = name.split(".")
+        place = merged
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = value
+    return merged
+
+
+def _check_names(kind: type, mapping: Any, where: str) -> None:
+    """Refuse a field that does not exist, with the nearest that do; the parser names none."""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"recipe field {where!r} is {mapping!r}; it has fields of its own")
+    types = get_type_hints(kind)
+    for name, value in mapping.items():
+        if name not in types:
+            raise ConfigError(
+                unknown_name("recipe field", f"{where}{name}", [where + known for known in types])
+            )
+        if dataclasses.is_dataclass(types[name]):
+            _check_names(cast(type, types[name]), value, f"{where}{name}.")
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in mapping.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

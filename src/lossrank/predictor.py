@@ -1,0 +1,156 @@
+"""The loss predictor: a small head that ranks samples by the loss a model will have on them.
+
+`LossPredictor` and `MultiLevelLossPredictor` are the two heads of the literature; `LossPredictor.attach` hangs one on
+any model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lossrank.errors import ConfigError
+from lossrank.taps import global_average_pool
+
+if TYPE_CHECKING:
+    from lossrank.attached import AttachedPredictor
+
+__all__ = ["LossPredictor", "MultiLevelLossPredictor"]
+
+
+class _Head(nn.Module):
+    """What both heads share: inputs that can be standardised, and weights drawn from a generator."""
+
+    def __init__(self, widths: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.dropout = nn.Dropout(dropout)
+        for index, width in enumerate(self.widths):
+            self.register_buffer(f"mean{index}", torch.zeros(width))
+            self.register_buffer(f"std{index}", torch.ones(width))
+
+    @torch.no_grad()
+    def standardise(self, inputs: Sequence[Tensor]) -> None:
+        """From now on shift and scale each input as these samples [N, width] need for mean 0 and deviation 1."""
+        for index, values in enumerate(inputs):
+            getattr(self, f"mean{index}").copy_(values.mean(0))
+            getattr(self, f"std{index}").copy_(values.std(0, unbiased=False).clamp(min=1e-6))
+
+    def _standard(self, features: Tensor | Sequence[Tensor], summary: Tensor | None) -> list[Tensor]:
+        tapped = [features] if isinstance(features, Tensor) else list(features)
+        inputs = [global_average_pool(tensor).float() for tensor in tapped]
+        inputs += [] if summary is None else [summary.float()]
+        found = [tensor.shape[-1] for tensor in inputs]
+        if found != [width for width in self.widths if width]:
+            raise ConfigError(f"the predictor was made for inputs of width {list(self.widths)}; found {found}")
+        return [(x - getattr(self, f"mean{i}")) / getattr(self, f"std{i}") for i, x in enumerate(inputs)]
+
+    def _draw(self, generator: torch.Generator | None) -> None:
+        """nn.Linear's own initialisation, drawn from `generator` alone."""
+        if generator is None:
+            return
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                bound = 1 / math.sqrt(layer.in_features)
+                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+
+class LossPredictor(_Head):
+    """Global average pooling, fully connected, leaky ReLU (0.01), fully connected: one number per sample.
+
+    L2R-AL, section III. `summary` and `standardise` go beyond the paper.
+
+    Args:
+        channels: width of the tapped layer; 0 reads the summary alone.
+        hidden: width of the hidden layer. The paper states none; LL4AL's 128.
+        summary: width of the summary of the model's own output, a second input; 0 = none.
+        dropout: before the last layer, while fitting.
+        generator: where the first weights come from; torch's global one if None.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int = 128,
+        *,
+        summary: int = 0,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__([width for width in (channels, summary) if width], dropout)
+        with torch.random.fork_rng(enabled=generator is not None):
+            self.fc1 = nn.Linear(channels + summary, hidden)
+            self.fc2 = nn.Linear(hidden, 1)
+        self._draw(generator)
+
+    def forward(self, features: Tensor | Sequence[Tensor] = (), summary: Tensor | None = None) -> Tensor:
+        """[batch] predicted loss; only its order has a meaning.
+
+        Args:
+            features: [batch, channels, height, width], [batch, tokens, channels] or [batch, channels].
+            summary: [batch, summary].
+        """
+        inputs = torch.cat(self._standard(features, summary), 1)
+        hidden: Tensor = self.dropout(F.leaky_relu(self.fc1(inputs), 0.01))
+        return self.fc2(hidden).squeeze(1)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def attach(model: nn.Module, tap: str | Sequence[str], **options: Any) -> AttachedPredictor:
+        """Hang a loss predictor on `model`; see `lossrank.attached.attach` for the options."""
+        from lossrank.attached import attach
+
+        return attach(model, tap, **options)
+
+
+class MultiLevelLossPredictor(_Head):
+    """LL4AL's loss module: per tapped layer pooling, FC, ReLU; all concatenated, FC (Yoo & Kweon 2019, figure 2).
+
+    Args:
+        channels: width of each tapped layer; (64, 128, 256, 512) gives the original's 123,905 parameters.
+        hidden: width of each branch.
+        summary, dropout, generator: as in `LossPredictor`.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        hidden: int = 128,
+        *,
+        summary: int = 0,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        widths = [*channels, *([summary] if summary else [])]
+        super().__init__(widths, dropout)
+        with torch.random.fork_rng(enabled=generator is not None):
+            self.branches = nn.ModuleList(nn.Linear(width, hidden) for width in widths)
+            self.fc = nn.Linear(hidden * len(widths), 1)
+        self._draw(generator)
+
+    def forward(self, features: Sequence[Tensor], summary: Tensor | None = None) -> Tensor:
+        """[batch] predicted loss from one tensor per tapped layer, in their order."""
+        inputs = self._standard(features, summary)
+        hidden = [F.relu(branch(x)) for branch, x in zip(self.branches, inputs, strict=True)]
+        return self.fc(self.dropout(torch.cat(hidden, 1))).squeeze(1)  # type: ignore[no-any-return]
+
+
+def make_head(
+    channels: Sequence[int],
+    hidden: int,
+    *,
+    summary: int = 0,
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> LossPredictor | MultiLevelLossPredictor:
+    """The paper's head for one tapped layer or none, LL4AL's for several."""
+    make: Callable[..., LossPredictor | MultiLevelLossPredictor]
+    make, width = (
+        (LossPredictor, (channels[0] if channels else 0)) if len(channels) < 2 else (MultiLevelLossPredictor, channels)
+    )
+    return make(width, hidden, summary=summary, dropout=dropout, generator=generator)

@@ -1,0 +1,4 @@
+from lossrank.ranking.losses import RANKING_LOSSES, pairwise_margin_loss, spearman_loss
+from lossrank.ranking.metrics import spearman, top_k_recall
+from lossrank.ranking.ranks import hard_ranks
+from lossrank.ranking.soft import soft_ranks

@@ -1,0 +1,279 @@
+"""One round: train, measure, draw candidates, collect, choose, ask, write down. The heart of the library.
+
+Round r trains on the answers of batches 0..r and then chooses batch r + 1; batch 0 is drawn at random. A choice is
+in the ledger before anyone is asked, and the round's row, which the caller appends last, means it is whole.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from lossrank.collect import Measurement, View, collect, measure
+from lossrank.config import Recipe
+from lossrank.ledger import Ledger, SampleId
+from lossrank.pool import Pool, Transform
+from lossrank.predictor import AttachedPredictor
+from lossrank.runtime import Runtime
+from lossrank.seeding import Purpose, generator
+from lossrank.strategies.base import Strategy, check_choice
+from lossrank.tasks.base import Task
+from lossrank.training import Companion, Lesson, attach_predictor, fit_after, train
+
+__all__ = [
+    "Choice",
+    "Experiment",
+    "Learner",
+    "Watcher",
+    "ask_initial",
+    "candidates",
+    "choose",
+    "learn",
+    "look",
+    "play_round",
+    "start",
+]
+
+SHOWN = 12  # samples from either end of the ranking that a report shows
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how far things are."""
+
+    on_stage: Callable[[str], None] = lambda stage: None
+    on_epoch: Callable[[int, int], None] = lambda done, epochs: None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a run is made of. Nothing in it changes from round to round."""
+
+    recipe: Recipe
+    task: Task
+    strategy: Strategy
+    pool: Pool
+    """What may be labelled."""
+    test: Pool
+    """Held-out samples with known answers."""
+    oracle: Callable[[Sequence[SampleId]], Mapping[SampleId, Any]]
+    """Answers a batch of questions."""
+    augment: Transform
+    normalise: Transform
+    runtime: Runtime
+
+
+@dataclass
+class Learner:
+    """All that passes from round to round beside the ledger: the weights."""
+
+    model: nn.Module
+    predictor: AttachedPredictor | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a strategy chose, and the whole ranking it chose from where it has one."""
+
+    asked: list[tuple[SampleId, float | None]]
+    ranking: list[tuple[SampleId, float]] = field(default_factory=list)
+
+
+def start(experiment: Experiment) -> Learner:
+    """A new model, and its loss predictor if the strategy has one."""
+    recipe = experiment.recipe
+    model = experiment.runtime.module(experiment.task.model(generator(recipe.seed, "model")))
+    plan = experiment.strategy.predictor()
+    if plan is None:
+        return Learner(model, None)
+    return Learner(model, attach_predictor(model, experiment.task, plan, recipe.train, recipe.seed))
+
+
+def ask_initial(experiment: Experiment, ledger: Ledger) -> None:
+    """Ask for the first labels: the same ones for every strategy at one seed."""
+    first = shuffled(experiment, "initial", 0)[: experiment.recipe.budget.initial]
+    _ask(experiment, ledger, 0, Choice([(i, None) for i in first]), "drawn at random to begin with")
+
+
+def play_round(
+    experiment: Experiment, learner: Learner, ledger: Ledger, number: int, watcher: Watcher
+) -> dict[str, Any]:
+    """Play round `number`; what it leaves is in the ledger, in the learner and in the row that is returned."""
+    clock = _Clock(watcher)
+    labels = ledger.labelled(up_to_batch=number)
+    with clock.stage("train"):
+        train_loss = learn(experiment, learner, labels, number, watcher)
+    view = look(experiment, learner)
+    with clock.stage("measure"):
+        measured = measure(view, experiment.test, experiment.test.ids, experiment.strategy.score)
+    choice = Choice([])
+    budget = experiment.recipe.budget
+    wanted = min(budget.step, budget.final - len(labels))
+    if wanted > 0:
+        with clock.stage("select"):
+            choice = choose(experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number)
+        _ask(experiment, ledger, number + 1, choice, experiment.strategy.name)
+    return _row(experiment, number, labels, train_loss, measured, choice, clock)
+
+
+def learn(
+    experiment: Experiment, learner: Learner, labels: Mapping[SampleId, Any], number: int, watcher: Watcher
+) -> float:
+    """Train the learner on the answers; returns the mean loss of the last epoch."""
+    recipe, task, plan = experiment.recipe, experiment.task, experiment.strategy.predictor()
+    if number > 0 and not recipe.budget.warm_start:
+        fresh = start(experiment)
+        learner.model, learner.predictor = fresh.model, fresh.predictor
+    lesson = Lesson(
+        experiment.pool.answered({i: task.target(answer) for i, answer in labels.items()}),
+        list(labels),
+        experiment.augment,
+        experiment.runtime,
+        recipe.seed,
+        number,
+        watcher.on_epoch,
+    )
+    if plan is None or learner.predictor is None:
+        return train(learner.model, task, lesson, recipe.train)
+    if plan.when == "during":
+        return train(learner.model, task, lesson, recipe.train, Companion(learner.predictor, plan, recipe.train))
+    train_loss = train(learner.model, task, lesson, recipe.train)
+    fit_after(learner.predictor, task, lesson, recipe.train, plan)
+    return train_loss
+
+
+def look(experiment: Experiment, learner: Learner) -> View:
+    """The trained learner as a reader of samples."""
+    return View(
+        learner.model,
+        experiment.task,
+        experiment.normalise,
+        experiment.runtime,
+        experiment.recipe.train.eval_batch_size,
+        learner.predictor,
+    )
+
+
+def candidates(experiment: Experiment, ledger: Ledger, number: int) -> list[SampleId]:
+    """The random subset of what is unlabelled that round `number` may choose from.
+
+    Every strategy walks the same permutation of the whole pool, so at one seed the subsets differ only by what
+    each strategy has labelled already.
+    """
+    asked, retired = ledger.asked(up_to_batch=number), ledger.retired()
+    free = [i for i in shuffled(experiment, "candidates", number) if i not in asked]
+    # Retired samples leave after the cut: one that turns out unreadable in this very round must not let another
+    # in when the round is played again after a crash.
+    return [i for i in free[: experiment.recipe.budget.candidates] if i not in retired]
+
+
+def choose(
+    experiment: Experiment,
+    view: View,
+    ids: Sequence[SampleId],
+    labelled: Sequence[SampleId],
+    wanted: int,
+    number: int,
+) -> Choice:
+    """Collect what the strategy needs and let it choose; fewer than `wanted` only where fewer can be read."""
+    strategy = experiment.strategy
+    signals = collect(view, experiment.pool, ids, strategy.needs).sorted()
+    known = collect(view, experiment.pool, labelled, strategy.needs_labelled)
+    wanted = min(wanted, len(signals))
+    if wanted == 0:
+        return Choice([])
+    chosen = strategy.select(signals, known, wanted, generator(experiment.recipe.seed, "select", number))
+    check_choice(strategy.name, chosen, signals.ids, wanted)
+    if strategy.score is None:
+        return Choice([(i, None) for i in chosen])
+    scores = dict(zip(signals.ids, signals.finite(strategy.score).tolist(), strict=True))
+    ranking = [(i, scores[i]) for i in signals.top(strategy.score, len(signals))]
+    return Choice([(i, scores[i]) for i in chosen], ranking)
+
+
+def shuffled(experiment: Experiment, purpose: Purpose, number: int) -> list[SampleId]:
+    """All ids of the pool in the random order of that purpose and round, whatever order the pool has."""
+    ids = sorted(experiment.pool.ids)
+    draw = generator(experiment.recipe.seed, purpose, number)
+    return [ids[row] for row in torch.randperm(len(ids), generator=draw).tolist()]
+
+
+def _ask(experiment: Experiment, ledger: Ledger, batch: int, choice: Choice, reason: str) -> None:
+    """Write the choice down, then ask. Repeated after a crash, it finds its own words and changes nothing."""
+    known = ledger.retired()
+    for sample, why in experiment.pool.unreadable.items():
+        if sample not in known:
+            ledger.retire([sample], why)
+    ledger.ask(batch, choice.asked, reason)
+    ledger.answer(experiment.oracle([sample for sample, _ in choice.asked]), source="oracle")
+
+
+def _row(
+    experiment: Experiment,
+    number: int,
+    labels: Mapping[SampleId, Any],
+    train_loss: float,
+    measured: Measurement,
+    choice: Choice,
+    clock: _Clock,
+) -> dict[str, Any]:
+    metric = experiment.task.metric()
+    asked = [sample for sample, _ in choice.asked]
+    ranking = choice.ranking or choice.asked
+    return {
+        "round": number,
+        "labelled": len(labels),
+        "metric": {
+            "name": metric.name,
+            "value": measured.metric,
+            "higher_is_better": metric.higher_is_better,
+            "unit": metric.unit,
+        },
+        "train_loss": train_loss,
+        "test_loss": measured.loss,
+        "spearman": measured.spearman,
+        "top10_recall": measured.top10_recall,
+        "asked": asked,
+        "ranked_first": _shown(experiment, ranking[:SHOWN]),
+        "ranked_last": _shown(experiment, ranking[-SHOWN:] if choice.ranking else []),
+        "class_histogram": dict(sorted(Counter(str(a) for a in experiment.oracle(asked).values()).items())),
+        "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
+        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],
+        "notes": [],
+    }
+
+
+def _shown(experiment: Experiment, ranking: Sequence[tuple[SampleId, float | None]]) -> list[dict[str, Any]]:
+    answers = experiment.oracle([sample for sample, _ in ranking])
+    return [{"id": sample, "score": score, "label": answers[sample]} for sample, score in ranking]
+
+
+def _peak_memory_mb() -> float:
+    """Peak resident memory of this process. The kernel counts it in KiB on Linux and in bytes on macOS."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+class _Clock:
+    """Seconds spent in each stage of a round."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.watcher.on_stage(name)
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begin

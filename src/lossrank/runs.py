@@ -1,0 +1,116 @@
+"""A run: one recipe played to its end in a folder that remembers everything.
+
+    recipe.yaml          what was asked for
+    environment.json     what it ran on
+    ledger.sqlite        what was asked and answered
+    rounds.jsonl         a row per finished round; the last thing a round writes
+    weights/             the weights after the last finished round
+
+Killed at any instant and run again, a run continues to the same result: a round either has its row or is played
+again from the weights before it, with the same random draws, and finds its own questions in the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lossrank.assembly import assemble
+from lossrank.config import Recipe, differences, dump_recipe, load_recipe
+from lossrank.errors import RunError
+from lossrank.folder import (
+    FolderLock,
+    append_line,
+    environment,
+    load_weights,
+    read_lines,
+    save_weights,
+    write_atomic,
+)
+from lossrank.ledger import Ledger
+from lossrank.rounds import Experiment, Learner, Watcher, ask_initial, play_round, start
+
+__all__ = ["FORMAT", "run"]
+
+FORMAT = 1  # raised when an older version could no longer read a run folder
+
+
+def run(
+    recipe: Recipe, out: str | Path, experiment: Experiment | None = None, watcher: Watcher | None = None
+) -> list[dict[str, Any]]:
+    """Play a recipe to its end in the folder `out`, or continue what was begun there; returns a row per round.
+
+    Args:
+        experiment: what the recipe stands for, if it is built already; otherwise it is assembled from the recipe.
+
+    Raises:
+        RunError: the folder is in use, holds another recipe (the fields that differ are named), was written by a
+            newer version, or cannot be written.
+        ConfigError, DataError: the recipe does not work out; nothing has been written then.
+    """
+    out = Path(out)
+    experiment = experiment or assemble(recipe)
+    with FolderLock(out), _opened(recipe, out) as (ledger, rows):
+        learner = start(experiment)
+        if rows:
+            _restore(learner, out, len(rows) - 1)
+        else:
+            ask_initial(experiment, ledger)
+        for number in range(len(rows), recipe.rounds):
+            row = play_round(experiment, learner, ledger, number, watcher or Watcher())
+            save_weights(_weights(out, number), _state(learner))
+            append_line(out / "rounds.jsonl", json.dumps(row))
+            _weights(out, number - 1).unlink(missing_ok=True)
+            rows.append(row)
+    return rows
+
+
+@contextmanager
+def _opened(recipe: Recipe, out: Path) -> Iterator[tuple[Ledger, list[dict[str, Any]]]]:
+    """The ledger and the rows of the folder, begun or checked against the recipe."""
+    told = out / "recipe.yaml"
+    if told.exists():
+        _refuse_another(recipe, out)
+    else:
+        write_atomic(out / "environment.json", json.dumps(environment() | {"format": FORMAT}, indent=2))
+        write_atomic(told, dump_recipe(recipe))
+    with Ledger.open(out / "ledger.sqlite") as ledger:
+        yield ledger, [json.loads(line) for line in read_lines(out / "rounds.jsonl")]
+
+
+def _refuse_another(recipe: Recipe, out: Path) -> None:
+    written = json.loads((out / "environment.json").read_text(encoding="utf-8")).get("format", FORMAT)
+    if written > FORMAT:
+        raise RunError(f"{out} was written in format {written} by a newer lossrank; this one reads up to {FORMAT}")
+    different = differences(load_recipe(out / "recipe.yaml"), recipe)
+    if different:
+        fields = "; ".join(f"{name} is {new!r} and was {old!r}" for name, (old, new) in different.items())
+        raise RunError(f"{out} holds a run of another recipe: {fields}. Take another folder, or that recipe")
+
+
+def _weights(out: Path, number: int) -> Path:
+    return out / "weights" / f"round-{number:03d}.safetensors"
+
+
+def _state(learner: Learner) -> dict[str, Tensor]:
+    state = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
+    if learner.predictor is not None:
+        state |= {f"predictor.{name}": tensor for name, tensor in learner.predictor.head.state_dict().items()}
+    return state
+
+
+def _restore(learner: Learner, out: Path, number: int) -> None:
+    state = load_weights(_weights(out, number))
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "predictor": {}}
+    for name, tensor in state.items():
+        part, _, key = name.partition(".")
+        parts[part][key] = tensor
+    learner.model.load_state_dict(parts["model"])
+    if learner.predictor is not None:
+        learner.predictor.head.load_state_dict(parts["predictor"])

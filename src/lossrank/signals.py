@@ -1,0 +1,109 @@
+"""Signals: what one pass over the pool learned about each sample, as named columns beside the ids.
+
+Ids and columns travel together from the pass that made them to the strategy that reads them, so a score can
+never be matched with another sample's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lossrank.errors import DataError, StrategyError, listed, unknown_name
+from lossrank.ledger import SampleId
+
+__all__ = ["COLUMNS", "Signals"]
+
+COLUMNS: Mapping[str, str] = {
+    "predicted_loss": "[N] what the loss predictor expects the model to lose",
+    "uncertainty": "[N] the task's own uncertainty of the model's output, larger = less sure",
+    "embedding": "[N, channels] globally pooled features of the model's last block",
+    "summary": "[N, k] the task's summary of the model's output",
+    "probabilities": "[N, classes] class probabilities",
+}
+"""Every column that collecting can fill, with its shape. Larger always means: ask sooner, where that applies."""
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Ids and the named columns known about them.
+
+    Args:
+        ids: distinct sample ids.
+        columns: tensors whose first dimension is `len(ids)`.
+
+    Raises:
+        DataError: repeated ids, or a column of another length.
+    """
+
+    ids: tuple[SampleId, ...]
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.ids)) != len(self.ids):
+            seen: set[SampleId] = set()
+            repeated = sorted({i for i in self.ids if i in seen or seen.add(i)})  # type: ignore[func-returns-value]
+            raise DataError(f"signals hold {len(self.ids)} ids, of which are repeated: {listed(repeated)}")
+        for name, column in self.columns.items():
+            if len(column) != len(self.ids):
+                raise DataError(f"column {name!r} has {len(column)} rows for {len(self.ids)} ids")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, column: str) -> Tensor:
+        try:
+            return self.columns[column]
+        except KeyError:
+            raise StrategyError(unknown_name("column", column, self.columns)) from None
+
+    def finite(self, column: str) -> Tensor:
+        """The column [N], refused with the id of the first value that is not a number."""
+        values = self[column]
+        bad = torch.isnan(values).flatten(1).any(1) if values.ndim > 1 else torch.isnan(values)
+        if bad.any():
+            names = [self.ids[row] for row in bad.nonzero().flatten().tolist()]
+            raise StrategyError(f"{column!r} is NaN for {len(names)} of {len(self)} samples: {listed(names)}")
+        return values
+
+    def take(self, rows: Sequence[int] | Tensor) -> Signals:
+        """The signals of some rows, in the order given."""
+        index = torch.as_tensor(rows, dtype=torch.long)
+        ids = tuple(self.ids[row] for row in index.tolist())
+        return Signals(ids, {name: column[index] for name, column in self.columns.items()})
+
+    def sorted(self) -> Signals:
+        """The same signals in the order of their ids: what makes a choice independent of the pool's order."""
+        return self.take(sorted(range(len(self)), key=self.ids.__getitem__))
+
+    def top(self, column: str, n: int) -> list[SampleId]:
+        """The n ids with the largest values, largest first, ties in the order of the ids.
+
+        Raises:
+            StrategyError: a value is NaN, or fewer than n ids are there.
+        """
+        self.require(n)
+        values = self.finite(column).tolist()
+        order = sorted(range(len(self)), key=lambda row: (-values[row], self.ids[row]))
+        return [self.ids[row] for row in order[:n]]
+
+    def require(self, n: int) -> None:
+        """Refuse a budget that is not between 1 and the number of candidates."""
+        if not 1 <= n <= len(self):
+            raise StrategyError(
+                f"asked to choose {n} samples; between 1 and the {len(self)} candidates are possible"
+            )
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[tuple[Sequence[SampleId], Mapping[str, Tensor]]]) -> Signals:
+        """One Signals from the batches of a pass."""
+        ids: list[SampleId] = []
+        pieces: dict[str, list[Tensor]] = {}
+        for batch_ids, columns in parts:
+            ids.extend(batch_ids)
+            for name, column in columns.items():
+                pieces.setdefault(name, []).append(column)
+        return cls(tuple(ids), {name: torch.cat(column) for name, column in pieces.items()})

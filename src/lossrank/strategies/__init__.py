@@ -1,0 +1,28 @@
+"""Strategies: one file each, one contract (`Strategy`), one registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lossrank.strategies.base import PredictorPlan, Strategy, check_choice
+from lossrank.strategies.entropy import Entropy
+from lossrank.strategies.predicted_loss import L2RAL, LL4AL, LossRank, PredictedLoss
+from lossrank.strategies.random import Random
+
+__all__ = [
+    "L2RAL",
+    "LL4AL",
+    "STRATEGIES",
+    "Entropy",
+    "LossRank",
+    "PredictedLoss",
+    "PredictorPlan",
+    "Random",
+    "Strategy",
+    "check_choice",
+]
+
+STRATEGIES: Mapping[str, type[Strategy]] = {
+    kind.name: kind for kind in (Random, Entropy, LL4AL, L2RAL, LossRank)
+}
+"""Every built-in strategy by name."""

@@ -1,0 +1,103 @@
+"""The contract of a strategy: say which columns you need, then choose ids from them. Nothing else.
+
+A strategy is a frozen value. It holds no model, no data set and no random state: all of it arrives as arguments,
+so one strategy serves every task and a choice can be repeated from what was written down.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from lossrank.errors import StrategyError, listed
+from lossrank.ledger import SampleId
+from lossrank.signals import Signals
+
+__all__ = ["PredictorPlan", "Strategy", "check_choice"]
+
+
+@dataclass(frozen=True)
+class PredictorPlan:
+    """How a loss predictor learns. L2R-AL, LL4AL, rank-all-features and the library's own differ only here."""
+
+    taps: str = "last"
+    """`last`: the deepest block alone (L2R-AL); `all`: every block the task names (LL4AL)."""
+    loss: str = "spearman"
+    """A name of `lossrank.ranking.RANKING_LOSSES`."""
+    when: str = "during"
+    """`during`: one step beside each step of the model (the papers); `after`: fitted on cached features."""
+    detach_after: float = 0.0
+    """Share of the epochs after which the gradient into the model is stopped: 0 = always stopped (L2R-AL)."""
+    summary: bool = False
+    """Whether the task's summary of the model's own output is a second input."""
+    features: bool = True
+    """Whether the tapped features are an input at all."""
+    hidden: int = 128
+    """Width of the hidden layer."""
+    optimizer: str = "adam"
+    """`adam`, or `task`: the same optimiser and schedule as the model's."""
+    lr: float = 1e-3
+    """Learning rate of the predictor."""
+    weight_decay: float = 0.0
+    """Weight decay of the predictor."""
+    dropout: float = 0.0
+    """Dropout before the last layer of the predictor."""
+    steps: int = 2000
+    """Steps of a fit after training."""
+    passes: int = 4
+    """Augmented passes over the labelled set whose losses a fit after training learns from."""
+    list_size: int | None = None
+    """Length of the ranked lists; None: whatever the batch holds (during) or 64 (after)."""
+
+
+class Strategy(ABC):
+    """Chooses what to label next. Subclasses are frozen dataclasses."""
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Columns of the candidates that `select` reads (see `lossrank.signals.COLUMNS`)."""
+    needs_labelled: ClassVar[frozenset[str]] = frozenset()
+    """Columns of the labelled samples that `select` reads."""
+    score: ClassVar[str | None] = None
+    """The column that ranks single samples, if the strategy has one: its Spearman with the true loss is measured."""
+    paper: ClassVar[str] = ""
+
+    def predictor(self) -> PredictorPlan | None:
+        """The loss predictor to train beside or after the model; None where the strategy has none."""
+        return None
+
+    @abstractmethod
+    def select(
+        self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator
+    ) -> list[SampleId]:
+        """Choose n distinct ids of `signals`, the one to ask first in front. A pure function of its arguments.
+
+        Args:
+            signals: the candidates, with the columns in `needs`.
+            labelled: the labelled samples, with the columns in `needs_labelled`; may be empty.
+            n: how many, between 1 and `len(signals)`.
+            generator: the only source of randomness.
+
+        Raises:
+            StrategyError: n is out of range or a score is NaN.
+        """
+
+
+def check_choice(name: str, chosen: Sequence[SampleId], candidates: Sequence[SampleId], n: int) -> None:
+    """Refuse a choice that breaks the contract, before anything is written down.
+
+    Raises:
+        StrategyError: too few or too many, repeated, or foreign ids, named.
+    """
+    if len(chosen) != n:
+        raise StrategyError(f"strategy {name!r} was asked for {n} samples and returned {len(chosen)}")
+    if len(set(chosen)) != n:
+        repeated = sorted({i for i in chosen if list(chosen).count(i) > 1})
+        raise StrategyError(f"strategy {name!r} chose samples more than once: {listed(repeated)}")
+    foreign = sorted(set(chosen) - set(candidates))
+    if foreign:
+        raise StrategyError(f"strategy {name!r} chose {len(foreign)} ids that are no candidates: {listed(foreign)}")

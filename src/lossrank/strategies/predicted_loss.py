@@ -1,0 +1,58 @@
+"""Loss-prediction strategies: one rule of selection, and four ways to train the predictor that differ by values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from lossrank.ledger import SampleId
+from lossrank.signals import Signals
+from lossrank.strategies.base import PredictorPlan, Strategy
+
+__all__ = ["L2RAL", "LL4AL", "LossRank", "PredictedLoss"]
+
+
+@dataclass(frozen=True)
+class PredictedLoss(Strategy):
+    """Highest predicted loss first. What the prediction is worth depends on `plan`."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"predicted_loss"})
+    score: ClassVar[str | None] = "predicted_loss"
+    plan: PredictorPlan = field(default_factory=PredictorPlan)
+
+    def predictor(self) -> PredictorPlan | None:
+        return self.plan
+
+    def select(
+        self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator
+    ) -> list[SampleId]:
+        return signals.top("predicted_loss", n)
+
+
+@dataclass(frozen=True)
+class L2RAL(PredictedLoss):
+    """The paper to the letter: last block, gradient stopped, listwise loss, learned beside the model."""
+
+    name: ClassVar[str] = "l2r-al"
+    paper: ClassVar[str] = "Learning to Rank for Active Learning: A Listwise Approach (L2R-AL)"
+    plan: PredictorPlan = PredictorPlan()
+
+
+@dataclass(frozen=True)
+class LL4AL(PredictedLoss):
+    """Four taps, margin pairs i with d-1-i, gradient into the model until 120 of 200 epochs."""
+
+    name: ClassVar[str] = "ll4al"
+    paper: ClassVar[str] = "Yoo & Kweon, Learning Loss for Active Learning, CVPR 2019"
+    plan: PredictorPlan = PredictorPlan(taps="all", loss="margin", detach_after=0.6, optimizer="task")
+
+
+@dataclass(frozen=True)
+class LossRank(PredictedLoss):
+    """The library's own default: fitted to convergence after training, with the model's output as an input."""
+
+    name: ClassVar[str] = "lossrank"
+    paper: ClassVar[str] = "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
+    plan: PredictorPlan = PredictorPlan(when="after", summary=True, weight_decay=0.01)

@@ -1,0 +1,70 @@
+"""The contract of a task: what a model's output means, and what it costs to be wrong."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Metric", "Task"]
+
+
+class Metric(ABC):
+    """Accumulates over batches; says itself which direction is better."""
+
+    name: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+    unit: ClassVar[str] = ""
+
+    @abstractmethod
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take in one batch."""
+
+    @abstractmethod
+    def compute(self) -> float:
+        """The value over everything taken in."""
+
+
+class Task(ABC):
+    """What turns a network into something that can be trained, measured and asked how sure it is."""
+
+    taps: tuple[str, ...]
+    """Layers a loss predictor may listen to, deepest last."""
+
+    @abstractmethod
+    def model(self, generator: torch.Generator) -> nn.Module:
+        """A new model; its first weights depend on `generator` alone."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """[batch] the loss of each sample, unreduced: its mean trains the model, its order is what is predicted."""
+
+    @abstractmethod
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        """[batch] how unsure the output is by itself; larger = less sure."""
+
+    @abstractmethod
+    def summary(self, outputs: Tensor) -> Tensor:
+        """[batch, k] what a loss predictor may read of the output, detached."""
+
+    @abstractmethod
+    def target(self, answer: Any) -> Tensor:
+        """What a labeller's answer means for training: one sample's target, without the batch dimension.
+
+        Raises:
+            DataError: the answer is none of those possible.
+        """
+
+    @abstractmethod
+    def answer(self, target: Tensor) -> Any:
+        """The answer, as plain JSON, that a labeller would give for this target. The inverse of `target`."""
+
+    @abstractmethod
+    def metric(self) -> Metric:
+        """A fresh metric."""
+
+    def columns(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Further columns of `lossrank.signals.COLUMNS` that this task can fill from its outputs."""
+        return {}

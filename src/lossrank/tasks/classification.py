@@ -1,0 +1,99 @@
+"""Classification of one label per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lossrank.errors import DataError, listed
+from lossrank.tasks.base import Metric, Task
+
+__all__ = ["Accuracy", "Classification"]
+
+
+class Accuracy(Metric):
+    """Share of samples whose most probable class is the labelled one."""
+
+    name: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
+    unit: ClassVar[str] = "%"
+
+    def __init__(self) -> None:
+        self.right = 0
+        self.seen = 0
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self.right += int((outputs.argmax(1) == targets).sum())
+        self.seen += len(targets)
+
+    def compute(self) -> float:
+        return self.right / self.seen if self.seen else float("nan")
+
+
+class Classification(Task):
+    """Cross entropy, accuracy, and entropy of the class probabilities.
+
+    Args:
+        classes: names of the classes; a target is an index into them.
+        build: makes a model whose output is logits [batch, classes] from a generator.
+        taps: layers a loss predictor may listen to, deepest last.
+    """
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        build: Callable[[torch.Generator], nn.Module],
+        taps: tuple[str, ...],
+    ) -> None:
+        self.classes = classes
+        self.taps = taps
+        self._build = build
+
+    def model(self, generator: torch.Generator) -> nn.Module:
+        return self._build(generator)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """[batch] cross entropy of logits [batch, classes] and class indices [batch] (paper, equation 2)."""
+        return F.cross_entropy(outputs.float(), targets, reduction="none")
+
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        """[batch] entropy of the class probabilities, natural logarithm."""
+        log_p = outputs.float().log_softmax(1)
+        return -(log_p.exp() * log_p).sum(1)
+
+    def summary(self, outputs: Tensor) -> Tensor:
+        """[batch, classes + 1] log-probabilities, most probable class first, and their entropy.
+
+        Sorted, because which class it is says little about the loss and how the mass is spread says nearly all.
+        Clamped at -20, where a probability is zero for every purpose: a larger spread would rule the scale.
+        """
+        log_p = outputs.detach().float().log_softmax(1)
+        ordered = log_p.sort(1, descending=True).values.clamp(min=-20.0)
+        return torch.cat([ordered, self.uncertainty(outputs.detach())[:, None]], 1)
+
+    def target(self, answer: Any) -> Tensor:
+        """The index of the class that `answer` names.
+
+        Raises:
+            DataError: no class has that name.
+        """
+        if answer not in self.classes:
+            raise DataError(f"{answer!r} is none of the {len(self.classes)} classes: {listed(self.classes, 20)}")
+        return torch.tensor(self.classes.index(answer))
+
+    def answer(self, target: Tensor) -> str:
+        """The name of the class with this index."""
+        index = int(target)
+        if not 0 <= index < len(self.classes):
+            raise DataError(f"class index {index} is outside 0..{len(self.classes) - 1}")
+        return self.classes[index]
+
+    def metric(self) -> Metric:
+        return Accuracy()
+
+    def columns(self, outputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": outputs.float().softmax(1)}

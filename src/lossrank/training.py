@@ -1,0 +1,197 @@
+"""The one training loop: a task, and at most one loss predictor beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import MultiStepLR
+
+from lossrank.config import TrainRecipe
+from lossrank.errors import TrainingError, listed
+from lossrank.ledger import SampleId
+from lossrank.pool import Batch, Pool, Transform
+from lossrank.predictor import AttachedPredictor, LossPredictor
+from lossrank.runtime import Runtime
+from lossrank.seeding import derive_seed, generator
+from lossrank.strategies.base import PredictorPlan
+from lossrank.tasks.base import Task
+
+__all__ = ["Companion", "Lesson", "train"]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the training of one round is given: samples, their augmentation, and the randomness that is its own."""
+
+    pool: Pool
+    """Holds the labelled samples; its targets are the answers."""
+    ids: Sequence[SampleId]
+    """Which samples are labelled."""
+    transform: Transform
+    """Augments a batch."""
+    runtime: Runtime
+    seed: int
+    round: int
+    on_epoch: Callable[[int, int], None] = lambda done, epochs: None
+    """Told after each epoch how many are done, and of how many."""
+
+    def epochs(self, number: int, batch_size: int, purpose: str = "") -> Iterator[Iterable[Batch]]:
+        """`number` shuffled and augmented passes. The same seed, round and purpose give the same passes."""
+        shuffle = generator(self.seed, "shuffle", self.round)
+        augment = generator(self.seed, "fit" if purpose == "fit" else "augment", self.round)
+        for _ in range(number):
+            yield self._pass(batch_size, shuffle, augment)
+
+    def _pass(self, batch_size: int, shuffle: torch.Generator, augment: torch.Generator) -> Iterator[Batch]:
+        order = torch.randperm(len(self.ids), generator=shuffle).tolist()
+        ids = [self.ids[row] for row in order]
+        for batch in self.pool.batches(ids, batch_size, transform=self.transform, generator=augment):
+            place = self.runtime.tensor
+            yield Batch(batch.ids, place(batch.inputs), place(batch.targets))
+
+
+def train(
+    model: nn.Module, task: Task, lesson: Lesson, recipe: TrainRecipe, companion: Companion | None = None
+) -> float:
+    """Train the model in place, and the companion beside it. Returns the mean loss of the last epoch.
+
+    Raises:
+        TrainingError: a loss is not finite; the message names the round, the batch and the samples.
+    """
+    optimizer = _optimizer(recipe, recipe.lr, recipe.weight_decay)(model.parameters())
+    schedule = MultiStepLR(optimizer, recipe.milestones, recipe.gamma)
+    losses = [float("nan")]
+    model.train()
+    with torch.random.fork_rng():  # dropout draws from the global generator: lend it one that is ours
+        torch.manual_seed(derive_seed(lesson.seed, "forward", lesson.round))
+        for epoch, batches in enumerate(lesson.epochs(recipe.epochs, recipe.batch_size)):
+            if companion:
+                companion.start_epoch(epoch / recipe.epochs)
+            losses = [
+                _step(model, task, lesson, optimizer, companion, number, batch)
+                for number, batch in enumerate(batches)
+            ]
+            schedule.step()
+            lesson.on_epoch(epoch + 1, recipe.epochs)
+    model.eval()
+    return sum(losses) / len(losses)
+
+
+def _step(
+    model: nn.Module,
+    task: Task,
+    lesson: Lesson,
+    optimizer: Optimizer,
+    companion: Companion | None,
+    number: int,
+    batch: Batch,
+) -> float:
+    with lesson.runtime.autocast():
+        outputs = model(batch.inputs)
+    per_sample = task.loss(outputs, batch.targets)
+    mean = per_sample.mean()
+    value = mean.item()
+    if value != value or value in (float("inf"), float("-inf")):
+        raise TrainingError(
+            f"the loss is {value} in round {lesson.round}, batch {number}, over {listed(batch.ids)}: "
+            "a lower train.lr or a look at these samples may help; everything answered so far is in the ledger"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    (mean if companion is None else companion.objective(mean, per_sample)).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    if companion:
+        companion.step(per_sample.detach())
+    return value
+
+
+class Companion:
+    """A loss predictor that learns during the model's training, in the way its plan says."""
+
+    def __init__(self, predictor: AttachedPredictor, plan: PredictorPlan, recipe: TrainRecipe) -> None:
+        self.predictor, self.plan = predictor, plan
+        self.predictor.reset_optimizer(_predictor_optimizer(plan, recipe))
+        self.schedule = (
+            MultiStepLR(predictor.optimizer, recipe.milestones, recipe.gamma) if plan.optimizer == "task" else None
+        )
+        self.joint = False
+
+    def start_epoch(self, progress: float) -> None:
+        """Stop the gradient into the model once the share `progress` of the epochs passes `detach_after`."""
+        if self.schedule and progress > 0:
+            self.schedule.step()
+        self.joint = progress < self.plan.detach_after
+        self.predictor.stop_gradient = not self.joint
+
+    def objective(self, mean: Tensor, per_sample: Tensor) -> Tensor:
+        """What the model minimises: the task's mean loss, with the predictor's added while gradients are joint."""
+        if not (self.joint and self._ranks(per_sample)):
+            return mean
+        self.predictor.zero_grad()
+        return mean + self.predictor.joint_loss(per_sample)
+
+    def step(self, per_sample: Tensor) -> None:
+        """The predictor's own step after the model's; per_sample [batch] is detached."""
+        if not self._ranks(per_sample):
+            return
+        if self.joint:
+            self.predictor.optimizer_step()
+        else:
+            self.predictor.step(per_sample)
+
+    def _ranks(self, per_sample: Tensor) -> bool:
+        # The paper's sorter takes lists of one length only; its last, shorter batches train the model alone.
+        return self.plan.list_size is None or len(per_sample) == self.plan.list_size
+
+
+def fit_after(
+    predictor: AttachedPredictor, task: Task, lesson: Lesson, recipe: TrainRecipe, plan: PredictorPlan
+) -> None:
+    """Fit the predictor on the trained model's evaluation-mode features, outputs and losses.
+
+    They are read in `plan.passes` augmented passes over the labelled samples; the model is not touched.
+    """
+    batches = [batch for one_pass in lesson.epochs(plan.passes, recipe.eval_batch_size, "fit") for batch in one_pass]
+    predictor.fit(
+        batches,
+        task.loss,
+        steps=plan.steps,
+        lr=plan.lr,
+        weight_decay=plan.weight_decay,
+        list_size=plan.list_size or 64,
+        generator=generator(lesson.seed, "fit", lesson.round),
+    )
+
+
+def attach_predictor(
+    model: nn.Module, task: Task, plan: PredictorPlan, recipe: TrainRecipe, seed: int
+) -> AttachedPredictor:
+    """A new loss predictor on the model, as the plan says: which taps, which inputs, which ranking loss."""
+    taps = task.taps if plan.taps == "all" else task.taps[-1:]
+    return LossPredictor.attach(
+        model,
+        tap=taps if plan.features else (),
+        loss=plan.loss,
+        stop_gradient=plan.detach_after == 0,
+        optimizer=_predictor_optimizer(plan, recipe),
+        summary=task.summary if plan.summary else None,
+        hidden=plan.hidden,
+        dropout=plan.dropout,
+        generator=generator(seed, "predictor"),
+    )
+
+
+def _optimizer(recipe: TrainRecipe, lr: float, weight_decay: float) -> Callable[[Iterable[Tensor]], Optimizer]:
+    if recipe.optimizer == "sgd":
+        return lambda params: SGD(params, lr, recipe.momentum, weight_decay=weight_decay)
+    kind = Adam if recipe.optimizer == "adam" else AdamW
+    return lambda params: kind(params, lr, weight_decay=weight_decay)
+
+
+def _predictor_optimizer(plan: PredictorPlan, recipe: TrainRecipe) -> Callable[[Iterable[Tensor]], Optimizer]:
+    if plan.optimizer == "task":
+        return _optimizer(recipe, recipe.lr, recipe.weight_decay)
+    return lambda params: Adam(params, plan.lr, weight_decay=plan.weight_decay)
