@@ -56,9 +56,16 @@ def assemble(recipe: Recipe, data: ImageData | None = None) -> Experiment:
 def load_data(recipe: Recipe) -> ImageData:
     """The pool and the held-out samples that a recipe names."""
     load = _lookup("dataset", recipe.dataset, DATASETS)
-    data = _call(load, f"dataset {recipe.dataset!r}", Path(recipe.data) if recipe.data else None, **recipe.dataset_options)
+    data = _call(
+        load,
+        f"dataset {recipe.dataset!r}",
+        Path(recipe.data) if recipe.data else None,
+        **recipe.dataset_options,
+    )
     if not isinstance(data, ImageData):
-        raise ConfigError(f"dataset {recipe.dataset!r} returned a {type(data).__name__}; expected lossrank.ImageData")
+        raise ConfigError(
+            f"dataset {recipe.dataset!r} returned a {type(data).__name__}; expected lossrank.ImageData"
+        )
     return data
 
 
@@ -73,7 +80,9 @@ def build_task(recipe: Recipe, data: ImageData) -> Task:
             torch.manual_seed(generator.initial_seed())
             model = _call(factory, f"model {recipe.model.name!r}", classes=len(data.classes), **options)
         if not isinstance(model, nn.Module):
-            raise ConfigError(f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module")
+            raise ConfigError(
+                f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module"
+            )
         return model
 
     return Classification(tuple(data.classes), build, taps)
@@ -84,7 +93,9 @@ def build_strategy(recipe: Recipe) -> Strategy:
     kind = _lookup("strategy", recipe.strategy, STRATEGIES)
     strategy = kind()
     if not isinstance(strategy, Strategy):
-        raise ConfigError(f"strategy {recipe.strategy!r} made a {type(strategy).__name__}; expected a lossrank Strategy")
+        raise ConfigError(
+            f"strategy {recipe.strategy!r} made a {type(strategy).__name__}; expected a lossrank Strategy"
+        )
     plan = strategy.predictor()
     if not recipe.predictor or plan is None:
         return strategy
@@ -109,7 +120,9 @@ def resolve(dotted: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        raise ConfigError(f"{dotted!r}: " + unknown_name(f"name in {module_name}", name, vars(module))) from None
+        raise ConfigError(
+            f"{dotted!r}: " + unknown_name(f"name in {module_name}", name, vars(module))
+        ) from None
 
 
 def _lookup(kind: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -120,7 +120,8 @@ TAKES_RECIPE = frozenset({"run"})
 def _parser(arguments: Sequence[str]) -> ArgumentParser:
     """The parser. Only the command that is asked for learns its options: `lossrank --help` needs none of them."""
     parser = ArgumentParser(
-        prog="lossrank", description="Choose what to label next, by ranking how much the model will lose on it."
+        prog="lossrank",
+        description="Choose what to label next, by ranking how much the model will lose on it.",
     )
     commands = parser.add_subcommands(required=True)
     for name, function in COMMANDS.items():

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from lossrank.attached import AttachedPredictor, evaluating
 from lossrank.errors import StrategyError, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool, Transform
-from lossrank.predictor import AttachedPredictor, FeatureTap
 from lossrank.ranking import spearman, top_k_recall
 from lossrank.runtime import Runtime
 from lossrank.signals import Signals
+from lossrank.taps import FeatureTap
 from lossrank.tasks.base import Task
 
 __all__ = ["Measurement", "View", "collect", "measure"]
@@ -35,7 +36,7 @@ class View:
 
     def outputs(self, pool: Pool, ids: Sequence[SampleId]) -> Iterator[tuple[Batch, Tensor]]:
         """Batches in the order of `ids`, with the model's outputs. Samples that cannot be read are left out."""
-        with _evaluating(self.model), torch.no_grad():
+        with evaluating(self.model), torch.no_grad():
             for batch in pool.batches(ids, self.batch_size, transform=self.transform):
                 with self.runtime.autocast():
                     outputs = self.model(self.runtime.tensor(batch.inputs))
@@ -61,7 +62,9 @@ def collect(
         return Signals(tuple(i for i in ids if i not in pool.unreadable))
     parts = []
     with ExitStack() as stack:
-        tap = stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
+        tap = (
+            stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
+        )
         for batch, outputs in view.outputs(pool, ids):
             observe(batch, outputs)
             columns = {name: _column(name, view, outputs, tap).float().cpu() for name in sorted(needs)}
@@ -71,7 +74,7 @@ def collect(
 
 def _column(name: str, view: View, outputs: Tensor, tap: FeatureTap | None) -> Tensor:
     if name == "predicted_loss" and view.predictor is not None:
-        return view.predictor.predict_from(outputs)
+        return view.predictor.current()
     if name == "embedding" and tap is not None:
         return tap.features[-1]
     if name == "uncertainty":
@@ -124,15 +127,3 @@ def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) 
 def _number(value: Tensor) -> float | None:
     """A plain number; None where a correlation does not exist, because a constant has no order."""
     return None if torch.isnan(value) else float(value)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module is in the mode in which it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

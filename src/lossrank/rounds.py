@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from lossrank.attached import AttachedPredictor
 from lossrank.collect import Measurement, View, collect, measure
 from lossrank.config import Recipe
 from lossrank.ledger import Ledger, SampleId
 from lossrank.pool import Pool, Transform
-from lossrank.predictor import AttachedPredictor
 from lossrank.runtime import Runtime
 from lossrank.seeding import Purpose, generator
 from lossrank.strategies.base import Strategy, check_choice
@@ -95,7 +95,10 @@ def start(experiment: Experiment) -> Learner:
     plan = experiment.strategy.predictor()
     if plan is None:
         return Learner(model, None)
-    return Learner(model, attach_predictor(model, experiment.task, plan, recipe.train, recipe.seed))
+    few = experiment.pool.ids[:2]
+    batch = next(iter(experiment.pool.batches(few, 2, transform=experiment.normalise)))
+    example = experiment.runtime.tensor(batch.inputs)
+    return Learner(model, attach_predictor(model, experiment.task, plan, recipe.train, recipe.seed, example))
 
 
 def ask_initial(experiment: Experiment, ledger: Ledger) -> None:
@@ -120,7 +123,9 @@ def play_round(
     wanted = min(budget.step, budget.final - len(labels))
     if wanted > 0:
         with clock.stage("select"):
-            choice = choose(experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number)
+            choice = choose(
+                experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number
+            )
         _ask(experiment, ledger, number + 1, choice, experiment.strategy.name)
     return _row(experiment, number, labels, train_loss, measured, choice, clock)
 
@@ -145,7 +150,9 @@ def learn(
     if plan is None or learner.predictor is None:
         return train(learner.model, task, lesson, recipe.train)
     if plan.when == "during":
-        return train(learner.model, task, lesson, recipe.train, Companion(learner.predictor, plan, recipe.train))
+        return train(
+            learner.model, task, lesson, recipe.train, Companion(learner.predictor, plan, recipe.train)
+        )
     train_loss = train(learner.model, task, lesson, recipe.train)
     fit_after(learner.predictor, task, lesson, recipe.train, plan)
     return train_loss

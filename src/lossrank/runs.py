@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,9 @@ def _opened(recipe: Recipe, out: Path) -> Iterator[tuple[Ledger, list[dict[str, 
 def _refuse_another(recipe: Recipe, out: Path) -> None:
     written = json.loads((out / "environment.json").read_text(encoding="utf-8")).get("format", FORMAT)
     if written > FORMAT:
-        raise RunError(f"{out} was written in format {written} by a newer lossrank; this one reads up to {FORMAT}")
+        raise RunError(
+            f"{out} was written in format {written} by a newer lossrank; this one reads up to {FORMAT}"
+        )
     different = differences(load_recipe(out / "recipe.yaml"), recipe)
     if different:
         fields = "; ".join(f"{name} is {new!r} and was {old!r}" for name, (old, new) in different.items())

@@ -14,8 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from lossrank.config import Recipe, dump_recipe, load_recipe, recipe_from
-from lossrank.folder import read_lines
+from lossrank.config import Recipe, recipe_from
 
 __all__ = ["Job", "Progress", "plan", "sweep"]
 
@@ -65,7 +64,9 @@ def sweep(
     spawn = multiprocessing.get_context("spawn")  # a forked child would inherit locked thread pools
     failed: dict[Path, str] = {}
     begin = time.monotonic()
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_use_threads, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=spawn, initializer=_use_threads, initargs=(threads,)
+    ) as pool:
         futures = {pool.submit(_play, dataclasses.asdict(job.recipe), job.folder): job for job in jobs}
         waiting: set[Future[None]] = set(futures)
         while waiting:

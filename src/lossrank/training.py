@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import MultiStepLR
 
+from lossrank.attached import AttachedPredictor, attach
 from lossrank.config import TrainRecipe
 from lossrank.errors import TrainingError, listed
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool, Transform
-from lossrank.predictor import AttachedPredictor, LossPredictor
 from lossrank.runtime import Runtime
 from lossrank.seeding import derive_seed, generator
 from lossrank.strategies.base import PredictorPlan
 from lossrank.tasks.base import Task
 
-__all__ = ["Companion", "Lesson", "train"]
+__all__ = ["Companion", "Lesson", "attach_predictor", "fit_after", "train"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ class Companion:
         self.predictor, self.plan = predictor, plan
         self.predictor.reset_optimizer(_predictor_optimizer(plan, recipe))
         self.schedule = (
-            MultiStepLR(predictor.optimizer, recipe.milestones, recipe.gamma) if plan.optimizer == "task" else None
+            MultiStepLR(predictor.optimizer, recipe.milestones, recipe.gamma)
+            if plan.optimizer == "task"
+            else None
         )
         self.joint = False
 
@@ -154,7 +156,9 @@ def fit_after(
 
     They are read in `plan.passes` augmented passes over the labelled samples; the model is not touched.
     """
-    batches = [batch for one_pass in lesson.epochs(plan.passes, recipe.eval_batch_size, "fit") for batch in one_pass]
+    batches = [
+        batch for one_pass in lesson.epochs(plan.passes, recipe.eval_batch_size, "fit") for batch in one_pass
+    ]
     predictor.fit(
         batches,
         task.loss,
@@ -167,13 +171,17 @@ def fit_after(
 
 
 def attach_predictor(
-    model: nn.Module, task: Task, plan: PredictorPlan, recipe: TrainRecipe, seed: int
+    model: nn.Module, task: Task, plan: PredictorPlan, recipe: TrainRecipe, seed: int, example: Tensor
 ) -> AttachedPredictor:
-    """A new loss predictor on the model, as the plan says: which taps, which inputs, which ranking loss."""
+    """A new loss predictor on the model, as the plan says: which taps, which inputs, which ranking loss.
+
+    Args:
+        example: [batch, ...] inputs of the model, to find the width of its layers.
+    """
     taps = task.taps if plan.taps == "all" else task.taps[-1:]
-    return LossPredictor.attach(
+    return attach(
         model,
-        tap=taps if plan.features else (),
+        taps if plan.features else (),
         loss=plan.loss,
         stop_gradient=plan.detach_after == 0,
         optimizer=_predictor_optimizer(plan, recipe),
@@ -181,10 +189,13 @@ def attach_predictor(
         hidden=plan.hidden,
         dropout=plan.dropout,
         generator=generator(seed, "predictor"),
+        example=example,
     )
 
 
-def _optimizer(recipe: TrainRecipe, lr: float, weight_decay: float) -> Callable[[Iterable[Tensor]], Optimizer]:
+def _optimizer(
+    recipe: TrainRecipe, lr: float, weight_decay: float
+) -> Callable[[Iterable[Tensor]], Optimizer]:
     if recipe.optimizer == "sgd":
         return lambda params: SGD(params, lr, recipe.momentum, weight_decay=weight_decay)
     kind = Adam if recipe.optimizer == "adam" else AdamW

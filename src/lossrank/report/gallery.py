@@ -108,7 +108,9 @@ def _encoded(image: Image) -> tuple[str, str, bool]:
 
 
 def _round(row: Row, pictures: _Pictures) -> str:
-    strips = [("asked first", row.ranked_first[:SAMPLES]), ("ranked last", row.ranked_last[-SAMPLES:])]
+    scored = any(sample.score is not None for sample in row.ranked_first)
+    first = "ranked first" if scored else "asked first (no score)"
+    strips = [(first, row.ranked_first[:SAMPLES]), ("ranked last", row.ranked_last[-SAMPLES:])]
     body = "".join(
         f'<p class="strip-name">{name}</p>'
         f'<div class="strip">{"".join(_shot(sample, pictures) for sample in samples)}</div>'

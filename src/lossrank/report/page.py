@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from string import Template
 
@@ -70,7 +71,8 @@ def write_report(
     except OSError as error:
         raise RunError(f"the report cannot be written to {out}: {error}") from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
     return out
 
 
@@ -135,9 +137,7 @@ def _verdict(table: FinalTable) -> str:
 
 
 def _cautions(runs: Sequence[Run], table: FinalTable) -> str:
-    found = []
-    if table.unfinished:
-        found.append(f"Unfinished, shown as far as they got: {', '.join(table.unfinished)}.")
+    found = list(table.warnings)
     for name, values in differing_fields(runs).items():
         found.append(
             f"The recipes differ in {name}: {', '.join(values)}. A difference may come from that alone."
@@ -176,10 +176,9 @@ def _figures(runs: Sequence[Run], table: FinalTable, band: Band) -> str:
 
 def _tables(table: FinalTable, chosen: Mapping[str, Style]) -> str:
     grids = [grid for grid in (table.values, table.spearman) if grid is not None]
+    body = "".join(_grid(grid, chosen) for grid in grids)
     captions = safe(" ".join(table.captions))
-    return (
-        f'<h2>Numbers</h2>{"".join(_grid(grid, chosen) for grid in grids)}<p class="captions">{captions}</p>'
-    )
+    return f'<h2>Numbers</h2><div class="tables">{body}</div><p class="captions">{captions}</p>'
 
 
 def _grid(grid: Grid, chosen: Mapping[str, Style]) -> str:
@@ -217,7 +216,8 @@ def _gallery(
         f"after {labelled[number]} labels</button>"
         for number in rounds
     )
+    legend = "Below each picture: its label in bold, the score that the strategy gave it, its id."
     return (
-        '<h2>What each strategy asked for</h2><p class="captions">Below each picture: its label in bold, the score '
-        f'that the strategy gave it, its id.</p><div class="bar rounds" role="group" aria-label="round shown">{buttons}</div>{body}'
+        f'<h2>What each strategy asked for</h2><p class="captions">{legend}</p>'
+        f'<div class="bar rounds" role="group" aria-label="round shown">{buttons}</div>{body}'
     )

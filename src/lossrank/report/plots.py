@@ -1,7 +1,8 @@
 """Figures: learning curves, Spearman per round, classes of what was chosen; PNG or SVG, without global state.
 
 Each strategy has one colour and one marker in every figure. The colours are those of Okabe and Ito (2008),
-which the common forms of colour blindness keep apart, and more of other lightness; each curve is named at its end.
+which the common forms of colour blindness keep apart, and more of other lightness; each curve is named at its
+end.
 """
 
 from __future__ import annotations
@@ -59,6 +60,18 @@ def styles(strategies: Sequence[str]) -> dict[str, Style]:
     return {name: KNOWN.get(name) or spare[name] for name in strategies}
 
 
+@contextmanager
+def plot_settings() -> Iterator[None]:
+    """Text as text, a `$` in a name left alone, the same bytes each time; a missing glyph is no error."""
+    from matplotlib import rc_context
+
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "lossrank", "text.parse_math": False}
+    with rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+@plot_settings()
 def curve_figure(grid: Grid, band: Band = "sd") -> Figure:
     """Mean of the seeds against the number of labels, with a band, each curve named at its end.
 
@@ -67,7 +80,8 @@ def curve_figure(grid: Grid, band: Band = "sd") -> Figure:
     """
     if band not in BAND_TEXT:
         raise ConfigError(f"unknown band {band!r}: possible are {' and '.join(BAND_TEXT)}")
-    figure, axes = _axes()
+    longest = max((len(name) for name in grid.strategies), default=0)
+    figure, axes = _axes(right=0.80 if longest <= 9 else 0.66)
     ends: dict[str, tuple[float, float]] = {}
     chosen = styles(grid.strategies)
     for name in grid.strategies:
@@ -77,13 +91,16 @@ def curve_figure(grid: Grid, band: Band = "sd") -> Figure:
         ends[name] = (last, cells[last].mean)
     spread = any(cell.n > 1 for cell in grid.cells.values())
     axes.set_xlabel("labels")
-    axes.set_title(grid.title + (f"\n{BAND_TEXT[band]}" if spread else "\none seed"), loc="left", color=INK)
+    axes.set_title(
+        _short(grid.title, 44) + (f"\n{BAND_TEXT[band]}" if spread else "\none seed"), loc="left", color=INK
+    )
     if len(grid.labels) <= 8:
         axes.set_xticks(grid.labels)
     _name_ends(axes, ends, chosen)
     return figure
 
 
+@plot_settings()
 def class_figure(runs: Sequence[Run]) -> Figure | None:
     """Share of each class in what a strategy asked for, over all rounds and seeds; None without classes."""
     shares = _class_shares(runs)
@@ -93,11 +110,13 @@ def class_figure(runs: Sequence[Run]) -> Figure | None:
     figure, axes = _axes(height=max(3.3, 1.1 + 0.3 * len(shares)), left=0.27, right=0.98)
     values = [[100 * share.get(name, 0.0) for name in classes] for share in shares.values()]
     top = max(max(row) for row in values)
-    axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=top, edgecolors="white", linewidth=1)
+    axes.pcolormesh(
+        values, cmap="Blues", vmin=0, vmax=top, edgecolors="white", linewidth=1, rasterized=len(classes) > 50
+    )
     axes.invert_yaxis()
-    axes.set_yticks([place + 0.5 for place in range(len(shares))], list(shares))
+    axes.set_yticks([place + 0.5 for place in range(len(shares))], [_short(name, 13) for name in shares])
     every = max(1, math.ceil(len(classes) / 12))
-    short = [name if len(name) <= 6 else f"{name[:5]}…" for name in classes]
+    short = [_short(name, 6) for name in classes]
     axes.set_xticks([place + 0.5 for place in range(0, len(classes), every)], short[::every])
     axes.tick_params(length=0)
     axes.grid(False)
@@ -107,9 +126,8 @@ def class_figure(runs: Sequence[Run]) -> Figure | None:
             for x, value in enumerate(row):
                 colour = "white" if value > 0.6 * top else "#08306b"
                 axes.text(x + 0.5, y + 0.53, f"{value:.0f}", color=colour, ha="center", va="center", size=9)
-    axes.set_title(
-        f"class of what was asked for (% of each strategy; even: {100 / len(classes):.0f})", loc="left"
-    )
+    even = 100 / len(classes)
+    axes.set_title(f"classes asked for\n% of each strategy; even: {even:.3g}", loc="left", color=INK)
     return figure
 
 
@@ -142,17 +160,6 @@ def save_figures(
     except OSError as error:
         raise RunError(f"the figures cannot be written to {folder}: {error}") from None
     return tuple(written)
-
-
-@contextmanager
-def plot_settings() -> Iterator[None]:
-    """Text as text, a `$` in a name left alone, the same bytes each time; a missing glyph is no error."""
-    from matplotlib import rc_context
-
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "lossrank", "text.parse_math": False}
-    with rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        yield
 
 
 def _axes(height: float = 3.3, left: float = 0.115, right: float = 0.80) -> tuple[Figure, Axes]:
@@ -206,9 +213,8 @@ def _name_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], chosen: Mapp
     low, high = axes.get_ylim()
     heights = _apart({name: (y - low) / (high - low) for name, (_, y) in ends.items()}, gap=0.075)
     for name, (x, y) in ends.items():
-        text = name if len(name) <= 13 else f"{name[:12]}…"
         note = axes.annotate(
-            text,
+            _short(name, 17),
             xy=(x, y),
             xytext=(1.045, heights[name]),
             textcoords="axes fraction",
@@ -244,6 +250,10 @@ def _apart(heights: Mapping[str, float], gap: float) -> dict[str, float]:
         placed[name] = min(placed[name], ceiling)
         ceiling = placed[name] - gap
     return placed
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _class_shares(runs: Sequence[Run]) -> dict[str, dict[str, float]]:

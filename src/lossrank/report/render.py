@@ -21,14 +21,14 @@ def print_table(console: Console, table: FinalTable) -> None:
         if grid is not None:
             for block in _blocks(grid, console.width):
                 console.print(_rich(grid, block))
-    for caption in table.captions:
+    for caption in (*table.captions, *table.warnings):
         console.print(Text(caption, style="dim"))
 
 
 def to_markdown(table: FinalTable) -> str:
     """The table as GitHub Markdown."""
     parts = [_markdown(grid) for grid in (table.values, table.spearman) if grid is not None]
-    return "\n\n".join([*parts, " ".join(table.captions)]) + "\n"
+    return "\n\n".join([*parts, " ".join((*table.captions, *table.warnings))]) + "\n"
 
 
 def to_csv(table: FinalTable) -> str:

@@ -34,11 +34,12 @@ button:focus-visible,summary:focus-visible{outline:2px solid #0072b2;outline-off
 .figure svg{display:block;width:100%;height:auto;color:var(--ink)}
 .figure svg *{stroke-linejoin:round;stroke-linecap:butt}
 svg .target{fill:transparent;stroke:none;cursor:default}svg .target:hover{stroke:var(--ink);stroke-width:1}
+.tables{display:flex;flex-wrap:wrap;gap:8px 48px}.tables>*{max-width:100%}
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.93rem}
 caption{text-align:left;font-weight:600;padding:6px 0}
 th,td{padding:5px 12px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child,td:first-child{padding-left:2px}tr>th:first-child{position:sticky;left:0;
+th:first-child,td:first-child{padding-left:2px}table:not(.facts) tr>th:first-child{position:sticky;left:0;
 background:var(--back)}thead th{font-weight:600;vertical-align:bottom}
 .lead{font-weight:700;background:var(--mark)}.sd{color:var(--dim);font-weight:400}
 .facts th,.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere;vertical-align:top}
@@ -56,7 +57,8 @@ details{margin:10px 0}summary{cursor:pointer;font-weight:600}
 #tip{position:fixed;pointer-events:none;background:var(--ink);color:var(--back);border-radius:6px;
 padding:4px 9px;
 font-size:.84rem;max-width:min(300px,90vw);z-index:9}
-@media (max-width:520px){body{padding:12px 10px 40px}th,td{padding:5px 8px}.figure{padding:6px}
+@media (max-width:520px){table{font-size:.84rem}body{padding:12px 10px 40px}th,td{padding:5px 6px}
+th .swatch{display:none}.figure{padding:6px}
 .sd{display:block;font-size:.85em}
 .shot,.shot img,.shot .blank{width:58px}.shot img,.shot .blank{height:58px}}
 @media print{.bar{display:none}}

@@ -78,8 +78,17 @@ class FinalTable:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """What the numbers mean, in sentences: seeds, spread, what bold says, what is unfinished."""
-        return (_seed_caption(self.seeds), *_bold_caption(self), *_unfinished_caption(self.unfinished))
+        """What the numbers mean, in sentences: seeds, spread, and what bold says."""
+        return (_seed_caption(self.seeds), *_bold_caption(self))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is missing from the numbers, in sentences."""
+        return (
+            (f"Unfinished, shown as far as they got: {', '.join(self.unfinished)}.",)
+            if self.unfinished
+            else ()
+        )
 
 
 def final_table(runs: Sequence[Run]) -> FinalTable:
@@ -95,9 +104,9 @@ def final_table(runs: Sequence[Run]) -> FinalTable:
         raise RunError(f"none of the {len(runs)} runs has finished a round; there is nothing to show yet")
     groups = by_strategy(runs)
     values = _grid(metric.title, groups, lambda row: metric.shown(row.value), metric.higher_is_better)
-    spearman = _grid(
-        "Spearman of score and true test loss", groups, lambda row: row.spearman, True, decimals=2
-    )
+    if not values.cells:
+        raise RunError(f"no finished round has a finite {metric.name}; there is nothing to show")
+    spearman = _grid(SPEARMAN, groups, lambda row: row.spearman, higher_is_better=True, decimals=2)
     return FinalTable(
         metric=metric,
         values=values,
@@ -113,7 +122,8 @@ def level_with_best(cells: Mapping[str, Cell], higher_is_better: bool) -> frozen
     """The strategy with the best mean, and all that cannot be told from it.
 
     Each is compared with the best by a paired t-test over the seeds, with Holm's correction over the
-    strategies, at the 5 % level. With one seed, or where strategies do not share all seeds, nothing is told apart.
+    strategies, at the 5 % level. With one seed, or where strategies do not share all seeds, nothing is told
+    apart.
     """
     seeds = {frozenset(cell.values) for cell in cells.values()}
     if len(cells) < 2 or len(seeds) != 1 or len(next(iter(seeds))) < 2:
@@ -195,7 +205,3 @@ def _bold_caption(table: FinalTable) -> tuple[str, ...]:
     rule = "told apart from every other (paired t-test over the seeds, 5 %, Holm)"
     bold = any(len(level) == 1 for grid in grids if len(grid.strategies) > 1 for level in grid.level.values())
     return (f"Bold: the best mean, where it is {rule}.",) if bold else (f"No mean is {rule}: none is bold.",)
-
-
-def _unfinished_caption(unfinished: Sequence[str]) -> tuple[str, ...]:
-    return (f"Unfinished: {', '.join(unfinished)}.",) if unfinished else ()

@@ -100,4 +100,6 @@ def check_choice(name: str, chosen: Sequence[SampleId], candidates: Sequence[Sam
         raise StrategyError(f"strategy {name!r} chose samples more than once: {listed(repeated)}")
     foreign = sorted(set(chosen) - set(candidates))
     if foreign:
-        raise StrategyError(f"strategy {name!r} chose {len(foreign)} ids that are no candidates: {listed(foreign)}")
+        raise StrategyError(
+            f"strategy {name!r} chose {len(foreign)} ids that are no candidates: {listed(foreign)}"
+        )

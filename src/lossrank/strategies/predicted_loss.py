@@ -54,5 +54,7 @@ class LossRank(PredictedLoss):
     """The library's own default: fitted to convergence after training, with the model's output as an input."""
 
     name: ClassVar[str] = "lossrank"
-    paper: ClassVar[str] = "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
+    paper: ClassVar[str] = (
+        "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
+    )
     plan: PredictorPlan = PredictorPlan(when="after", summary=True, weight_decay=0.01)

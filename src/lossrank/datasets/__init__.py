@@ -1,0 +1,28 @@
+"""Data sets: one file each; a loader takes a path and options and gives `ImageData`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lossrank.datasets.base import ImageData, pixel_statistics
+from lossrank.datasets.cifar10 import load_cifar10
+from lossrank.datasets.digits import load_digits
+from lossrank.datasets.folder import load_folder, load_unlabelled, read_image
+
+__all__ = [
+    "DATASETS",
+    "ImageData",
+    "load_cifar10",
+    "load_digits",
+    "load_folder",
+    "load_unlabelled",
+    "pixel_statistics",
+    "read_image",
+]
+
+DATASETS: Mapping[str, Callable[..., ImageData]] = {
+    "cifar10": load_cifar10,
+    "digits": load_digits,
+    "folder": load_folder,
+}
+"""Every built-in data set by name."""

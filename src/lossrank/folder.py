@@ -1,0 +1,181 @@
+"""Files that survive a crash: written whole or not at all, and on disk when the call returns."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from lossrank.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "FolderLock",
+    "append_line",
+    "environment",
+    "load_weights",
+    "read_lines",
+    "save_weights",
+    "write_atomic",
+]
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        RunError: the disk is full or read-only; the file that was there before is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    part = path.with_name(path.name + ".part")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line and wait for the disk.
+
+    Raises:
+        RunError: the disk is full or read-only; the lines before are untouched.
+    """
+    with _explained(path), path.open("ab") as file:
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The whole lines of a file of JSON lines; a last line that a crash tore is cut off the file.
+
+    Raises:
+        RunError: a line before the last is no JSON.
+    """
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with _explained(path):
+            os.truncate(path, len(whole))
+    lines = whole.decode().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            json.loads(line)
+        except json.JSONDecodeError:
+            raise RunError(
+                f"{path} line {number} is damaged: {line[:80]!r}; it was changed after it was written"
+            ) from None
+    return lines
+
+
+def save_weights(path: Path, state: dict[str, Tensor]) -> None:
+    """Write tensors by name as safetensors, whole or not at all. Tensors that share memory are written each."""
+    from safetensors.torch import save
+
+    write_atomic(
+        path, save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()})
+    )
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read what `save_weights` wrote.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise RunError(f"the weights {path} are missing: the run cannot continue without them") from None
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"the weights {path} are damaged: {error}") from error
+
+
+class FolderLock:
+    """One process at a time in a folder. The kernel frees it when its holder dies, however it dies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file: int | None = None
+
+    def __enter__(self) -> FolderLock:
+        with _explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._file, 200).decode(errors="replace") or "another process"
+            os.close(self._file)
+            raise RunError(
+                f"{self.folder} is in use by {holder}; one process at a time can work in it"
+            ) from None
+        os.truncate(self._file, 0)
+        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            os.close(self._file)  # which frees the lock; the file stays, because removing it would race
+
+
+def environment() -> dict[str, Any]:
+    """What a run ran on: versions, processor, threads. Nothing about the user."""
+    import torch
+
+    packages = ("lossrank", "torch", "numpy", "scipy", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full",
+            errno.EROFS: "the disk is read-only",
+            errno.EACCES: "no permission",
+        }
+        reason = reasons.get(error.errno or 0, error.strerror)
+        raise RunError(
+            f"{path} could not be written: {reason}. Everything finished before is kept; run again"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
