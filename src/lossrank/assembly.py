@@ -26,11 +26,12 @@ from lossrank.transforms import Augment, Normalise
 __all__ = ["assemble", "build_strategy", "build_task", "load_data", "resolve"]
 
 
-def assemble(recipe: Recipe, data: ImageData | None = None) -> Experiment:
+def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: bool = True) -> Experiment:
     """Build what a recipe names.
 
     Args:
         data: samples already at hand; otherwise `recipe.dataset` is loaded.
+        check_budget: whether `recipe.budget` must fit the pool; it has no say in a single choice.
 
     Raises:
         ConfigError: a name or an option does not exist, or the budget is larger than the pool.
@@ -40,7 +41,8 @@ def assemble(recipe: Recipe, data: ImageData | None = None) -> Experiment:
     runtime = Runtime.of(recipe.train)
     data = data or load_data(recipe)
     task = build_task(recipe, data)
-    _check_budget(recipe, data.train)
+    if check_budget:
+        _check_budget(recipe, data.train)
     return Experiment(
         recipe,
         task,
@@ -63,9 +65,7 @@ def load_data(recipe: Recipe) -> ImageData:
         **recipe.dataset_options,
     )
     if not isinstance(data, ImageData):
-        raise ConfigError(
-            f"dataset {recipe.dataset!r} returned a {type(data).__name__}; expected lossrank.ImageData"
-        )
+        raise ConfigError(f"dataset {recipe.dataset!r} returned a {type(data).__name__}; expected lossrank.ImageData")
     return data
 
 
@@ -80,9 +80,7 @@ def build_task(recipe: Recipe, data: ImageData) -> Task:
             torch.manual_seed(generator.initial_seed())
             model = _call(factory, f"model {recipe.model.name!r}", classes=len(data.classes), **options)
         if not isinstance(model, nn.Module):
-            raise ConfigError(
-                f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module"
-            )
+            raise ConfigError(f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module")
         return model
 
     return Classification(tuple(data.classes), build, taps)
@@ -120,9 +118,7 @@ def resolve(dotted: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        raise ConfigError(
-            f"{dotted!r}: " + unknown_name(f"name in {module_name}", name, vars(module))
-        ) from None
+        raise ConfigError(f"{dotted!r}: " + unknown_name(f"name in {module_name}", name, vars(module))) from None
 
 
 def _lookup(kind: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -207,9 +207,7 @@ class AttachedPredictor:
         if not losses:
             raise DataError("there is nothing to fit the loss predictor on: no batch came")
         cached = [torch.cat(parts) for parts in zip(*features, strict=True)]
-        return self.fit_cached(
-            cached, torch.cat(summaries) if summaries else None, torch.cat(losses), **options
-        )
+        return self.fit_cached(cached, torch.cat(summaries) if summaries else None, torch.cat(losses), **options)
 
     def fit_cached(
         self,
@@ -280,9 +278,7 @@ class AttachedPredictor:
         seen: set[str] = set()
         best = heapq.nsmallest(n, self._ordered(loader, seen))
         if len(best) < n or n < 1:
-            raise DataError(
-                f"asked to select {n} samples; between 1 and the {len(seen)} in the loader are possible"
-            )
+            raise DataError(f"asked to select {n} samples; between 1 and the {len(seen)} in the loader are possible")
         return [sample for _, sample in best]
 
     def _ordered(self, loader: Iterable[Sequence[Any]], seen: set[str]) -> Iterator[tuple[float, str]]:
@@ -317,9 +313,7 @@ class AttachedPredictor:
         expected = len(self.tap.features[0]) if self.tap.layers else len(self._summarised())
         if target.ndim != 1 or len(target) != expected:
             hint = '; a loss with reduction="none" gives one value per sample' if target.ndim == 0 else ""
-            raise ConfigError(
-                f"the per-sample loss has shape {list(target.shape)}; expected [{expected}]{hint}"
-            )
+            raise ConfigError(f"the per-sample loss has shape {list(target.shape)}; expected [{expected}]{hint}")
         if target.device.type == "cpu" and not bool(torch.isfinite(target).all()):
             raise TrainingError(f"the per-sample loss is not finite: {listed(target.tolist())}")
         return target

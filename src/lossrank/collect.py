@@ -62,9 +62,7 @@ def collect(
         return Signals(tuple(i for i in ids if i not in pool.unreadable))
     parts = []
     with ExitStack() as stack:
-        tap = (
-            stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
-        )
+        tap = stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
         for batch, outputs in view.outputs(pool, ids):
             observe(batch, outputs)
             columns = {name: _column(name, view, outputs, tap).float().cpu() for name in sorted(needs)}

@@ -157,9 +157,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(mapping, dict):
-        raise ConfigError(
-            f"{path} holds a {type(mapping).__name__}; a recipe is a mapping of fields to values"
-        )
+        raise ConfigError(f"{path} holds a {type(mapping).__name__}; a recipe is a mapping of fields to values")
     return recipe_from(_merged(mapping, overrides or {}))
 
 
@@ -215,9 +213,7 @@ def _check_names(kind: type, mapping: Any, where: str) -> None:
     types = get_type_hints(kind)
     for name, value in mapping.items():
         if name not in types:
-            raise ConfigError(
-                unknown_name("recipe field", f"{where}{name}", [where + known for known in types])
-            )
+            raise ConfigError(unknown_name("recipe field", f"{where}{name}", [where + known for known in types]))
         if dataclasses.is_dataclass(types[name]):
             _check_names(cast(type, types[name]), value, f"{where}{name}.")
 

@@ -90,9 +90,7 @@ def save_weights(path: Path, state: dict[str, Tensor]) -> None:
     """Write tensors by name as safetensors, whole or not at all. Tensors that share memory are written each."""
     from safetensors.torch import save
 
-    write_atomic(
-        path, save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()})
-    )
+    write_atomic(path, save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -128,9 +126,7 @@ class FolderLock:
         except BlockingIOError:
             holder = os.read(self._file, 200).decode(errors="replace") or "another process"
             os.close(self._file)
-            raise RunError(
-                f"{self.folder} is in use by {holder}; one process at a time can work in it"
-            ) from None
+            raise RunError(f"{self.folder} is in use by {holder}; one process at a time can work in it") from None
         os.truncate(self._file, 0)
         os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         return self

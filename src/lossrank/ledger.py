@@ -89,9 +89,7 @@ class Ledger:
             connection.execute("PRAGMA synchronous = FULL")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > FORMAT:
-                raise LedgerError(
-                    f"{path} has format {version}, from a newer lossrank; this one reads up to {FORMAT}"
-                )
+                raise LedgerError(f"{path} has format {version}, from a newer lossrank; this one reads up to {FORMAT}")
             if version < FORMAT:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
@@ -119,9 +117,7 @@ class Ledger:
         """
         ids = [sample for sample, _ in choices]
         if len(set(ids)) != len(ids):
-            raise LedgerError(
-                f"batch {batch} asks twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}"
-            )
+            raise LedgerError(f"batch {batch} asks twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}")
         with self._writing():
             known = [choice.sample for choice in self.batch(batch)]
             if known:
@@ -131,8 +127,7 @@ class Ledger:
             self._refuse(ids, "ask", "were asked in an earlier batch")
             self._refuse(ids, "retire", "were retired")
             self._append(
-                ("ask", sample, batch, rank, score, None, reason)
-                for rank, (sample, score) in enumerate(choices)
+                ("ask", sample, batch, rank, score, None, reason) for rank, (sample, score) in enumerate(choices)
             )
 
     def answer(self, answers: Mapping[SampleId, Any], source: str) -> None:
@@ -153,8 +148,7 @@ class Ledger:
                 )
             new = {sample: value for sample, value in answers.items() if sample not in known}
             self._append(
-                ("answer", sample, None, None, None, json.dumps(value), source)
-                for sample, value in new.items()
+                ("answer", sample, None, None, None, json.dumps(value), source) for sample, value in new.items()
             )
 
     def revise(self, sample: SampleId, value: Any, source: str) -> None:

@@ -2,191 +2,223 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lossrank.errors import DataError, listed
+from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
+from lossrank.sources import (
+    Batch,
+    InMemory,
+    MapStyle,
+    Samples,
+    Source,
+    Targets,
+    UnreadableSample,
+    gather,
+    rows_of,
+    stack,
+)
 
-__all__ = ["Batch", "Pool", "Samples", "Transform", "UnreadableSample"]
-
-Transform = Callable[[Tensor, Tensor, torch.Generator | None], tuple[Tensor, Tensor]]
-"""inputs [batch, ...], targets [batch, ...] and a generator to the same two, changed."""
-
-
-class UnreadableSample(Exception):  # noqa: N818 - a fact about a sample, caught by the pool
-    """A data set raises it for a sample that cannot be read; the pool leaves the sample out and lists it."""
-
-
-class Samples(Protocol):
-    """A map-style data set: `(input, target)` by position. The pool alone knows positions."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
+__all__ = ["Batch", "Pool", "SampleId", "Samples", "Targets", "Transform", "UnreadableSample"]
 
 
-class Batch(NamedTuple):
-    """Samples with their ids."""
+class Transform(Protocol):
+    """Inputs [batch, ...], targets [batch, ...] and a generator to the same two, changed."""
 
-    ids: tuple[SampleId, ...]
-    inputs: Tensor
-    targets: Tensor
+    def __call__(
+        self, inputs: Tensor, targets: Targets, generator: torch.Generator | None, /
+    ) -> tuple[Tensor, Targets]: ...
 
 
 class Pool:
-    """Samples by id.
+    """Samples by id. Nothing is ever copied: views share what they look at.
 
     Args:
-        samples: a map-style data set of (input, target), or a tensor of inputs [N, ...] held in memory.
+        samples: a tensor of inputs [N, ...] held in memory (images as uint8 [N, channels, height, width]), or a
+            map-style data set whose items are (input, target), or a `Source`.
         ids: a distinct string for each sample: a file name, a key. `samples.ids` if not given.
-        targets: [N, ...] where `samples` is a tensor; a sample without one has -1.
+        targets: beside a tensor: its targets [N, ...], or None where there are no labels. Beside a data set: True for
+            items (input, target), False for bare inputs, or all the targets, so that they can be looked up without
+            reading inputs.
+        workers: processes that read a data set ahead.
+
+    Warns:
+        UserWarning: the data set gives another input each time it is asked for the same sample.
 
     Raises:
         DataError: no samples, another number of ids, ids that repeat, or ids that are no strings.
     """
 
     def __init__(
-        self, samples: Samples | Tensor, ids: Sequence[SampleId] | None = None, targets: Tensor | None = None
+        self,
+        samples: Samples | Tensor | Source,
+        ids: Sequence[SampleId] | None = None,
+        targets: Targets | bool | None = None,
+        *,
+        workers: int = 0,
     ) -> None:
-        ids = getattr(samples, "ids", None) if ids is None else ids
-        if ids is None:
-            raise DataError("a pool needs ids: pass ids=[...], or give the data set an attribute `ids`")
-        self.ids = tuple(ids)
-        self.unreadable: dict[SampleId, str] = dict(getattr(samples, "unreadable", {}))
-        """Samples that could not be read, with the reason; they are left out of every batch."""
-        self._samples = samples
-        self._rows = {sample: row for row, sample in enumerate(self.ids)}
-        self._answers: Mapping[SampleId, Tensor] | None = None
-        self._targets = targets
-        if isinstance(samples, Tensor) and targets is None:
-            self._targets = torch.full((len(samples),), -1)
-        self._check()
-        self._warn_if_random()
+        if not isinstance(samples, Source):
+            samples = _source(samples, ids, targets, workers)
+        self._source = samples
+        self._members = frozenset(samples.ids)
+        self._answers: _Answers | None = None
+        self.ids = tuple(i for i in samples.ids if i not in samples.unreadable)
+        """All samples that were not known to be unreadable when the pool was made."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __contains__(self, sample: object) -> bool:
-        return sample in self._rows
+        return sample in self._members and sample not in self._source.unreadable
 
-    def answered(self, answers: Mapping[SampleId, Tensor]) -> Pool:
-        """A view of this pool whose targets are the answers given here; nothing is copied."""
-        view = object.__new__(Pool)
-        view.__dict__.update(self.__dict__)
-        view._answers = answers
+    @property
+    def unreadable(self) -> dict[SampleId, str]:
+        """Samples that turned out to be unreadable, with the reason. They are left out of every batch."""
+        return {i: why for i, why in self._source.unreadable.items() if i in self._members}
+
+    def view(self, ids: Sequence[SampleId]) -> Pool:
+        """A pool of these samples alone, in this order.
+
+        Raises:
+            DataError: no ids, ids that repeat, or ids that are not in this pool.
+        """
+        self._check_known(ids)
+        rows_of(ids, len(ids))
+        view = copy.copy(self)
+        view._members = frozenset(ids)
+        view.ids = tuple(i for i in ids if i not in self._source.unreadable)
+        return view
+
+    def answered(self, answers: Mapping[SampleId, Targets]) -> Pool:
+        """The same samples with these answers for targets: one target each, without the batch dimension.
+
+        Batches can then be asked of answered samples only.
+        """
+        self._check_known(tuple(answers))
+        view = copy.copy(self)
+        view._answers = _Answers(answers) if answers else None
         return view
 
     def batches(
         self,
-        ids: Sequence[SampleId],
-        batch_size: int,
+        ids: Sequence[SampleId] | None = None,
+        batch_size: int = 256,
         *,
         transform: Transform | None = None,
         generator: torch.Generator | None = None,
+        shuffle: bool = False,
+        drop_last: bool = False,
     ) -> Iterator[Batch]:
-        """Batches in the order of `ids`; samples that cannot be read are left out.
+        """Batches in the order of `ids`, or of one permutation drawn from `generator` now.
+
+        The ids are cut into batches first; samples that cannot be read are then left out of theirs, so a batch holds
+        the same samples whether or not it was known beforehand which ones are unreadable.
 
         Args:
+            ids: which samples; all of them if not given.
             transform: applied to each whole batch, with `generator`.
-        """
-        for begin in range(0, len(ids), batch_size):
-            batch = self._fetch(ids[begin : begin + batch_size])
-            if batch is None:
-                continue
-            inputs, targets = batch.inputs, batch.targets
-            if transform is not None:
-                inputs, targets = transform(inputs, targets, generator)
-            yield Batch(batch.ids, inputs, targets)
+            drop_last: leave out a last batch of fewer ids than `batch_size`.
 
-    def targets(self, ids: Sequence[SampleId]) -> list[Tensor]:
-        """The target of each sample."""
-        rows = self._look_up(ids)
-        if self._targets is not None:
-            return [self._targets[row] for row in rows]
-        if hasattr(self._samples, "targets"):
-            return [torch.as_tensor(self._samples.targets[row]) for row in rows]
-        assert not isinstance(self._samples, Tensor)
-        return [torch.as_tensor(self._samples[row][1]) for row in rows]
+        Raises:
+            DataError: an id is not in the pool, has no answer in an answered pool, or nothing can be read at all.
+            ConfigError: a batch size below 1, or shuffling without a generator.
+        """
+        ids = self.ids if ids is None else ids
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; possible is 1 or more")
+        self._check_known(ids)
+        if self._answers is not None:
+            self._answers.check(ids)
+        if shuffle:
+            ids = _shuffled(ids, generator)
+        begins = range(0, len(ids) - batch_size + 1 if drop_last else len(ids), batch_size)
+        return self._stream([ids[begin : begin + batch_size] for begin in begins], transform, generator)
+
+    def targets(self, ids: Sequence[SampleId]) -> Targets:
+        """The targets [len(ids), ...] of these samples, in order; their answers in an answered pool."""
+        self._check_known(ids)
+        return self._source.targets(ids) if self._answers is None else self._answers.of(ids)
 
     def thumbnail(self, sample: SampleId) -> Image.Image | None:
-        """The sample as a small picture; None where it is no image of bytes."""
-        batch = self._fetch([sample])
-        if batch is None or batch.inputs.dtype != torch.uint8 or batch.inputs.ndim != 4:
-            return None
-        pixels = batch.inputs[0].permute(1, 2, 0).numpy()
-        return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+        """The sample as a picture of its own size; None where it is no image or cannot be read."""
+        self._check_known([sample])
+        return None if sample in self._source.unreadable else self._source.picture(sample)
 
-    def _fetch(self, ids: Sequence[SampleId]) -> Batch | None:
-        wanted = [i for i in ids if i not in self.unreadable]
-        if isinstance(self._samples, Tensor):
-            rows = torch.tensor(self._look_up(wanted), dtype=torch.long)
-            assert self._targets is not None
-            parts = (wanted, self._samples[rows], self._targets[rows])
-        else:
-            parts = self._read(wanted)
-        if not parts[0]:
-            return None
-        if self._answers is not None:
-            parts = (parts[0], parts[1], torch.stack([self._answers[i] for i in parts[0]]))
-        return Batch(tuple(parts[0]), parts[1], parts[2])
-
-    def _read(self, ids: Sequence[SampleId]) -> tuple[Sequence[SampleId], Tensor, Tensor]:
-        assert not isinstance(self._samples, Tensor)
-        read: list[SampleId] = []
-        inputs, targets = [], []
-        for sample, row in zip(ids, self._look_up(ids), strict=True):
-            try:
-                value, target = self._samples[row]
-            except UnreadableSample as why:
-                self.unreadable[sample] = str(why)
+    def _stream(
+        self,
+        chunks: Sequence[Sequence[SampleId]],
+        transform: Transform | None,
+        generator: torch.Generator | None,
+    ) -> Iterator[Batch]:
+        for batch in self._source.stream(chunks):
+            if not batch.ids:
                 continue
-            read.append(sample)
-            inputs.append(torch.as_tensor(value))
-            targets.append(torch.as_tensor(target))
-        if not read:
-            return [], torch.empty(0), torch.empty(0)
-        return read, torch.stack(inputs), torch.stack(targets)
+            if self._answers is not None:
+                batch = batch._replace(targets=self._answers.of(batch.ids))
+            if transform is not None:
+                inputs, targets = transform(batch.inputs, batch.targets, generator)
+                batch = Batch(batch.ids, inputs, targets)
+            yield batch
+        unreadable = self.unreadable
+        if len(unreadable) == len(self._members):
+            reasons = (f"{i} ({why})" for i, why in unreadable.items())
+            raise DataError(f"none of the {len(unreadable)} samples can be read: {listed(reasons, 3)}")
 
-    def _look_up(self, ids: Sequence[SampleId]) -> list[int]:
-        try:
-            return [self._rows[sample] for sample in ids]
-        except KeyError:
-            foreign = [sample for sample in ids if sample not in self._rows]
-            raise DataError(
-                f"{len(foreign)} ids are not in this pool of {len(self)}: {listed(foreign)}"
-            ) from None
+    def _check_known(self, ids: Sequence[SampleId]) -> None:
+        if isinstance(ids, str):
+            raise DataError(f"ids is the string {ids!r}; expected a sequence of ids")
+        if not self._members.issuperset(ids):
+            foreign = [sample for sample in ids if sample not in self._members]
+            raise DataError(f"{len(foreign)} ids are not in this pool of {len(self)}: {listed(foreign)}")
 
-    def _check(self) -> None:
-        if not self.ids:
-            raise DataError("the pool is empty: there is nothing to choose from")
-        if len(self.ids) != len(self._samples):
-            raise DataError(f"{len(self._samples)} samples came with {len(self.ids)} ids")
-        strange = [i for i in self.ids if not isinstance(i, str)]
-        if strange:
-            raise DataError(
-                f"ids are strings such as file names; found {type(strange[0]).__name__}: {listed(strange)}"
-            )
-        if len(self._rows) != len(self.ids):
-            repeated = [i for row, i in enumerate(self.ids) if self._rows[i] != row]
-            raise DataError(f"{len(repeated)} ids stand for more than one sample: {listed(repeated)}")
 
-    def _warn_if_random(self) -> None:
-        if isinstance(self._samples, Tensor) or self.ids[0] in self.unreadable:
-            return
-        try:
-            first, again = (torch.as_tensor(self._samples[0][0]) for _ in range(2))
-        except UnreadableSample:
-            return
-        if not torch.equal(first, again):
-            warnings.warn(
-                "the data set gives another input each time it is asked for the same sample: its transform is random, "
-                "so scores would be too. Give the pool plain samples and the recipe the augmentation",
-                UserWarning,
-                stacklevel=3,
-            )
+class _Answers:
+    """Targets by id, stacked once so that a batch is one gather."""
+
+    def __init__(self, answers: Mapping[SampleId, Targets]) -> None:
+        ids = list(answers)
+        self._rows = {sample: row for row, sample in enumerate(ids)}
+        self._targets = stack([answers[i] for i in ids], ids)
+
+    def check(self, ids: Sequence[SampleId]) -> None:
+        unanswered = [i for i in ids if i not in self._rows]
+        if unanswered:
+            raise DataError(f"{len(unanswered)} samples have no answer: {listed(unanswered)}")
+
+    def of(self, ids: Sequence[SampleId]) -> Targets:
+        self.check(ids)
+        return gather(self._targets, torch.tensor([self._rows[i] for i in ids], dtype=torch.long))
+
+
+def _source(
+    samples: Samples | Tensor, ids: Sequence[SampleId] | None, targets: Targets | bool | None, workers: int
+) -> Source:
+    ids = getattr(samples, "ids", None) if ids is None else ids
+    if ids is None:
+        raise DataError(
+            "a pool needs ids: pass ids=[...], one string for each sample, or give the data set an attribute `ids`"
+        )
+    if isinstance(samples, Tensor):
+        return InMemory(samples, ids, targets)
+    source = MapStyle(samples, ids, True if targets is None else targets, workers=workers)
+    if source.is_random():
+        warnings.warn(
+            "the data set gives another input each time it is asked for the same sample: its transform is random, so "
+            "scores would be too. Give the pool plain samples, and augment in training",
+            UserWarning,
+            stacklevel=3,
+        )
+    return source
+
+
+def _shuffled(ids: Sequence[SampleId], generator: torch.Generator | None) -> list[SampleId]:
+    if generator is None:
+        raise ConfigError("shuffle=True needs a generator: lossrank draws nothing from the global one")
+    return [ids[row] for row in torch.randperm(len(ids), generator=generator).tolist()]

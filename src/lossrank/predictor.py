@@ -47,9 +47,7 @@ class _Head(nn.Module):
         inputs += [] if summary is None else [summary.float()]
         found = [tensor.shape[-1] for tensor in inputs]
         if found != [width for width in self.widths if width]:
-            raise ConfigError(
-                f"the predictor was made for inputs of width {list(self.widths)}; found {found}"
-            )
+            raise ConfigError(f"the predictor was made for inputs of width {list(self.widths)}; found {found}")
         return [(x - getattr(self, f"mean{i}")) / getattr(self, f"std{i}") for i, x in enumerate(inputs)]
 
     def _draw(self, generator: torch.Generator | None) -> None:
@@ -153,8 +151,6 @@ def make_head(
     """The paper's head for one tapped layer or none, LL4AL's for several."""
     make: Callable[..., LossPredictor | MultiLevelLossPredictor]
     make, width = (
-        (LossPredictor, (channels[0] if channels else 0))
-        if len(channels) < 2
-        else (MultiLevelLossPredictor, channels)
+        (LossPredictor, (channels[0] if channels else 0)) if len(channels) < 2 else (MultiLevelLossPredictor, channels)
     )
     return make(width, hidden, summary=summary, dropout=dropout, generator=generator)

@@ -52,6 +52,7 @@ class Watcher:
 
     on_stage: Callable[[str], None] = lambda stage: None
     on_epoch: Callable[[int, int], None] = lambda done, epochs: None
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ class Experiment:
     augment: Transform
     normalise: Transform
     runtime: Runtime
+    labelled_pool: Pool | None = None
+    """Where labelled samples lie, if not in `pool`."""
+
+    @property
+    def answered_pool(self) -> Pool:
+        """The pool that holds the labelled samples."""
+        return self.labelled_pool or self.pool
 
 
 @dataclass
@@ -123,9 +131,7 @@ def play_round(
     wanted = min(budget.step, budget.final - len(labels))
     if wanted > 0:
         with clock.stage("select"):
-            choice = choose(
-                experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number
-            )
+            choice = choose(experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number)
         _ask(experiment, ledger, number + 1, choice, experiment.strategy.name)
     return _row(experiment, number, labels, train_loss, measured, choice, clock)
 
@@ -139,7 +145,7 @@ def learn(
         fresh = start(experiment)
         learner.model, learner.predictor = fresh.model, fresh.predictor
     lesson = Lesson(
-        experiment.pool.answered({i: task.target(answer) for i, answer in labels.items()}),
+        experiment.answered_pool.answered({i: task.target(answer) for i, answer in labels.items()}),
         list(labels),
         experiment.augment,
         experiment.runtime,
@@ -150,9 +156,7 @@ def learn(
     if plan is None or learner.predictor is None:
         return train(learner.model, task, lesson, recipe.train)
     if plan.when == "during":
-        return train(
-            learner.model, task, lesson, recipe.train, Companion(learner.predictor, plan, recipe.train)
-        )
+        return train(learner.model, task, lesson, recipe.train, Companion(learner.predictor, plan, recipe.train))
     train_loss = train(learner.model, task, lesson, recipe.train)
     fit_after(learner.predictor, task, lesson, recipe.train, plan)
     return train_loss
@@ -194,7 +198,7 @@ def choose(
     """Collect what the strategy needs and let it choose; fewer than `wanted` only where fewer can be read."""
     strategy = experiment.strategy
     signals = collect(view, experiment.pool, ids, strategy.needs).sorted()
-    known = collect(view, experiment.pool, labelled, strategy.needs_labelled)
+    known = collect(view, experiment.answered_pool, labelled, strategy.needs_labelled)
     wanted = min(wanted, len(signals))
     if wanted == 0:
         return Choice([])

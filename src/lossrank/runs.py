@@ -54,7 +54,7 @@ def run(
         ConfigError, DataError: the recipe does not work out; nothing has been written then.
     """
     out = Path(out)
-    experiment = experiment or assemble(recipe)
+    experiment, watcher = experiment or assemble(recipe), watcher or Watcher()
     with FolderLock(out), _opened(recipe, out) as (ledger, rows):
         learner = start(experiment)
         if rows:
@@ -62,11 +62,12 @@ def run(
         else:
             ask_initial(experiment, ledger)
         for number in range(len(rows), recipe.rounds):
-            row = play_round(experiment, learner, ledger, number, watcher or Watcher())
+            row = play_round(experiment, learner, ledger, number, watcher)
             save_weights(_weights(out, number), _state(learner))
             append_line(out / "rounds.jsonl", json.dumps(row))
             _weights(out, number - 1).unlink(missing_ok=True)
             rows.append(row)
+            watcher.on_row(row)
     return rows
 
 
@@ -86,9 +87,7 @@ def _opened(recipe: Recipe, out: Path) -> Iterator[tuple[Ledger, list[dict[str, 
 def _refuse_another(recipe: Recipe, out: Path) -> None:
     written = json.loads((out / "environment.json").read_text(encoding="utf-8")).get("format", FORMAT)
     if written > FORMAT:
-        raise RunError(
-            f"{out} was written in format {written} by a newer lossrank; this one reads up to {FORMAT}"
-        )
+        raise RunError(f"{out} was written in format {written} by a newer lossrank; this one reads up to {FORMAT}")
     different = differences(load_recipe(out / "recipe.yaml"), recipe)
     if different:
         fields = "; ".join(f"{name} is {new!r} and was {old!r}" for name, (old, new) in different.items())

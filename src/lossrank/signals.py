@@ -93,9 +93,7 @@ class Signals:
     def require(self, n: int) -> None:
         """Refuse a budget that is not between 1 and the number of candidates."""
         if not 1 <= n <= len(self):
-            raise StrategyError(
-                f"asked to choose {n} samples; between 1 and the {len(self)} candidates are possible"
-            )
+            raise StrategyError(f"asked to choose {n} samples; between 1 and the {len(self)} candidates are possible")
 
     @classmethod
     def concatenate(cls, parts: Iterable[tuple[Sequence[SampleId], Mapping[str, Tensor]]]) -> Signals:

@@ -6,6 +6,7 @@ Killed and repeated, finished runs are read and unfinished ones continue. A run 
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lossrank.config import Recipe, recipe_from
 
@@ -26,10 +28,11 @@ class Job:
     recipe: Recipe
     folder: Path
 
-    def rounds_done(self) -> int:
-        """Finished rounds, as the folder tells."""
-        rows = self.folder / "rounds.jsonl"
-        return sum(1 for _ in rows.open("rb")) if rows.exists() else 0
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the finished rounds. Read while the run writes, so a torn last line is left alone."""
+        path = self.folder / "rounds.jsonl"
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0] if path.exists() else ""
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,7 @@ def sweep(
     spawn = multiprocessing.get_context("spawn")  # a forked child would inherit locked thread pools
     failed: dict[Path, str] = {}
     begin = time.monotonic()
-    with ProcessPoolExecutor(
-        processes, mp_context=spawn, initializer=_use_threads, initargs=(threads,)
-    ) as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_use_threads, initargs=(threads,)) as pool:
         futures = {pool.submit(_play, dataclasses.asdict(job.recipe), job.folder): job for job in jobs}
         waiting: set[Future[None]] = set(futures)
         while waiting:

@@ -72,8 +72,7 @@ def train(
             if companion:
                 companion.start_epoch(epoch / recipe.epochs)
             losses = [
-                _step(model, task, lesson, optimizer, companion, number, batch)
-                for number, batch in enumerate(batches)
+                _step(model, task, lesson, optimizer, companion, number, batch) for number, batch in enumerate(batches)
             ]
             schedule.step()
             lesson.on_epoch(epoch + 1, recipe.epochs)
@@ -115,9 +114,7 @@ class Companion:
         self.predictor, self.plan = predictor, plan
         self.predictor.reset_optimizer(_predictor_optimizer(plan, recipe))
         self.schedule = (
-            MultiStepLR(predictor.optimizer, recipe.milestones, recipe.gamma)
-            if plan.optimizer == "task"
-            else None
+            MultiStepLR(predictor.optimizer, recipe.milestones, recipe.gamma) if plan.optimizer == "task" else None
         )
         self.joint = False
 
@@ -156,9 +153,7 @@ def fit_after(
 
     They are read in `plan.passes` augmented passes over the labelled samples; the model is not touched.
     """
-    batches = [
-        batch for one_pass in lesson.epochs(plan.passes, recipe.eval_batch_size, "fit") for batch in one_pass
-    ]
+    batches = [batch for one_pass in lesson.epochs(plan.passes, recipe.eval_batch_size, "fit") for batch in one_pass]
     predictor.fit(
         batches,
         task.loss,
@@ -193,9 +188,7 @@ def attach_predictor(
     )
 
 
-def _optimizer(
-    recipe: TrainRecipe, lr: float, weight_decay: float
-) -> Callable[[Iterable[Tensor]], Optimizer]:
+def _optimizer(recipe: TrainRecipe, lr: float, weight_decay: float) -> Callable[[Iterable[Tensor]], Optimizer]:
     if recipe.optimizer == "sgd":
         return lambda params: SGD(params, lr, recipe.momentum, weight_decay=weight_decay)
     kind = Adam if recipe.optimizer == "adam" else AdamW

@@ -12,9 +12,7 @@ from lossrank.report.rows import by_strategy, differing_fields, visible
 
 
 def test_a_row_is_read_with_its_numbers(write_run):
-    folder = write_run(
-        "entropy", 4, [0.5, 0.75], spearman=0.83, unreadable=[{"id": "a.png", "reason": "cut"}]
-    )
+    folder = write_run("entropy", 4, [0.5, 0.75], spearman=0.83, unreadable=[{"id": "a.png", "reason": "cut"}])
     run = read_run(folder)
     assert (run.strategy, run.seed, run.finished) == ("entropy", 4, True)
     assert [(r.round, r.labelled, r.value, r.spearman) for r in run.rows] == [
@@ -106,18 +104,14 @@ def test_one_seed_twice_is_refused(write_run, tmp_path):
 
 def test_different_metrics_are_refused(write_run, tmp_path):
     write_run("random", 0, [0.5])
-    write_run(
-        "entropy", 0, [7.0], metric={"name": "MAE", "value": 7.0, "higher_is_better": False, "unit": ""}
-    )
+    write_run("entropy", 0, [7.0], metric={"name": "MAE", "value": 7.0, "higher_is_better": False, "unit": ""})
     with pytest.raises(RunError, match="different metrics"):
         read_runs([tmp_path])
 
 
 def test_recipes_that_differ_beyond_strategy_and_seed_are_told(write_run, tmp_path):
     write_run("random", 0, [0.5], recipe={"train": {"epochs": 3, "device": "cpu"}, "predictor": {}})
-    write_run(
-        "l2r-al", 1, [0.5], recipe={"train": {"epochs": 4, "device": "cuda"}, "predictor": {"hidden": 8}}
-    )
+    write_run("l2r-al", 1, [0.5], recipe={"train": {"epochs": 4, "device": "cuda"}, "predictor": {"hidden": 8}})
     assert differing_fields(read_runs([tmp_path])) == {"train.epochs": ("3", "4")}
 
 

@@ -24,9 +24,7 @@ def load_digits(path: Path | None = None) -> ImageData:
     held_out = torch.arange(len(images)) % TEST_EVERY == TEST_EVERY - 1
 
     def part(mask: torch.Tensor) -> Pool:
-        return Pool(
-            images[mask], [f"digit-{row:04d}" for row in mask.nonzero().flatten().tolist()], targets[mask]
-        )
+        return Pool(images[mask], [f"digit-{row:04d}" for row in mask.nonzero().flatten().tolist()], targets[mask])
 
     mean, std = pixel_statistics(images[~held_out])
     return ImageData(part(~held_out), part(held_out), [str(digit) for digit in range(10)], mean, std)

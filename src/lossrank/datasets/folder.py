@@ -57,9 +57,7 @@ def load_folder(
     return ImageData(train, test, classes, mean, std)
 
 
-def load_unlabelled(
-    path: Path, *, image_size: int = 64, channels: int = 3, max_memory: int = IN_MEMORY
-) -> Pool:
+def load_unlabelled(path: Path, *, image_size: int = 64, channels: int = 3, max_memory: int = IN_MEMORY) -> Pool:
     """Every image below `path`; ids are the paths below it."""
     if not path.is_dir():
         raise DataError(f"there is no folder {path}; expected images in it")

@@ -91,9 +91,7 @@ class ResNet(nn.Module):
             layer = _layer(block, inside, planes, depth, stride=1 if index == 0 else 2)
             self.add_module(f"layer{index + 1}", layer)
             inside = planes * block.expansion
-        self.avgpool = nn.AdaptiveAvgPool2d(
-            1
-        )  # any image size; the reference's fixed 4x4 pool fails at 64x64
+        self.avgpool = nn.AdaptiveAvgPool2d(1)  # any image size; the reference's fixed 4x4 pool fails at 64x64
         self.fc = nn.Linear(inside, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

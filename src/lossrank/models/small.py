@@ -17,9 +17,7 @@ class SmallCNN(nn.Module):
         strides: of the four layers. One halving suits 8 pixels.
     """
 
-    def __init__(
-        self, classes: int, width: int, in_channels: int, strides: tuple[int, int, int, int]
-    ) -> None:
+    def __init__(self, classes: int, width: int, in_channels: int, strides: tuple[int, int, int, int]) -> None:
         super().__init__()
         widths = (in_channels, width, 2 * width, 2 * width, 4 * width)
         for index, stride in enumerate(strides):

@@ -32,8 +32,7 @@ def _layer(rnn: nn.GRU, layer: int, x: Tensor) -> Tensor:
     gates, weights, biases = [], [], []
     for suffix in ("", "_reverse"):
         w_ih, w_hh, b_ih, b_hh = (
-            getattr(rnn, f"{kind}_l{layer}{suffix}")
-            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            getattr(rnn, f"{kind}_l{layer}{suffix}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         # Reset and update gates add their two biases; only the candidate's hidden bias stands inside r * (...).
         folded = torch.cat((b_ih[: 2 * hidden] + b_hh[: 2 * hidden], b_ih[2 * hidden :]))

@@ -29,9 +29,7 @@ def draw_mixture(batch: int, length: int, generator: torch.Generator) -> Tensor:
     family = torch.randint(len(FAMILIES), (batch,), generator=generator, device=device)
     counts = torch.bincount(family, minlength=len(FAMILIES)).tolist()
     draws = list(FAMILIES.values())
-    return torch.cat(
-        [draw(count, length, generator) for draw, count in zip(draws, counts, strict=True) if count]
-    )
+    return torch.cat([draw(count, length, generator) for draw, count in zip(draws, counts, strict=True) if count])
 
 
 def draw_family(name: str, batch: int, length: int, generator: torch.Generator) -> Tensor:

@@ -18,9 +18,7 @@ MOST_LISTED = 100
 def cost(groups: Mapping[str, Sequence[Run]]) -> str:
     """Mean seconds a round and the highest memory of each strategy."""
     stages = list(
-        dict.fromkeys(
-            stage for group in groups.values() for run in group for row in run.rows for stage in row.seconds
-        )
+        dict.fromkeys(stage for group in groups.values() for run in group for row in run.rows for stage in row.seconds)
     )
     if not stages:
         return ""
@@ -28,14 +26,10 @@ def cost(groups: Mapping[str, Sequence[Run]]) -> str:
     for name, group in groups.items():
         rows = [row for run in group for row in run.rows]
         times = [[row.seconds[stage] for row in rows if stage in row.seconds] for stage in stages]
-        cells = "".join(
-            f"<td>{statistics.fmean(found):.2f}</td>" if found else "<td></td>" for found in times
-        )
+        cells = "".join(f"<td>{statistics.fmean(found):.2f}</td>" if found else "<td></td>" for found in times)
         peak = max((row.peak_memory_mb for row in rows if row.peak_memory_mb is not None), default=None)
         memory = "" if peak is None else f"{peak:.0f}"
-        lines.append(
-            f'<tr data-strategy="{safe(name)}"><th scope="row">{safe(name)}</th>{cells}<td>{memory}</td></tr>'
-        )
+        lines.append(f'<tr data-strategy="{safe(name)}"><th scope="row">{safe(name)}</th>{cells}<td>{memory}</td></tr>')
     heads = "".join(f'<th scope="col">{safe(stage)} (s)</th>' for stage in stages)
     return (
         '<h2>Cost</h2><div class="scroll"><table><caption>Mean of a round</caption><thead><tr><th></th>'
@@ -71,18 +65,14 @@ def what_was_run(runs: Sequence[Run]) -> str:
         ("Environment", environment),
         ("Run folders", folders),
     ]
-    body = "".join(
-        f"<details><summary>{name}</summary>{_facts(facts)}</details>" for name, facts in blocks if facts
-    )
+    body = "".join(f"<details><summary>{name}</summary>{_facts(facts)}</details>" for name, facts in blocks if facts)
     return f"<h2>What was run</h2>{body}"
 
 
 def _common(mappings: Sequence[Mapping[str, Any]], without: set[str]) -> list[tuple[str, object]]:
     """Each field with the values it has in the runs."""
     names = dict.fromkeys(name for mapping in mappings for name in mapping if name not in without)
-    values = {
-        name: dict.fromkeys(str(mapping[name]) for mapping in mappings if name in mapping) for name in names
-    }
+    values = {name: dict.fromkeys(str(mapping[name]) for mapping in mappings if name in mapping) for name in names}
     return [(name, listed(found, most=8)) for name, found in values.items()]
 
 

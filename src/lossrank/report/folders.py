@@ -121,20 +121,19 @@ def _environment(path: Path) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """(line number, object) of each whole line."""
+    """(line number, object) of each line that ends. The file may still be growing, and is left alone."""
     try:
-        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        data = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error}") from None
+    texts = data.decode("utf-8", "replace").split("\n")[:-1]
     found: list[tuple[int, dict[str, Any]]] = []
     for number, text in enumerate(texts, start=1):
         try:
             line = json.loads(text)
         except ValueError:
-            if number == len(texts):  # the write that a crash cut short
-                break
             raise RunError(f"{path}, line {number} is no JSON; only the last line may be cut short") from None
         if not isinstance(line, dict):
             raise RunError(f"{path}, line {number} holds {type(line).__name__}; a round is a JSON object")

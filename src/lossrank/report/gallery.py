@@ -42,9 +42,7 @@ def gallery(
             )
             sections.append(f'<section data-strategy="{escape(name)}">{title}{shown}</section>')
     if pictures.left_out:
-        sections.append(
-            f'<p class="caution">{pictures.left_out} pictures were left out to keep this page small.</p>'
-        )
+        sections.append(f'<p class="caution">{pictures.left_out} pictures were left out to keep this page small.</p>')
     return "".join(sections), rounds
 
 

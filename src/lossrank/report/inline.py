@@ -47,9 +47,7 @@ def _targets(figure: Figure, grid: Grid) -> str:
     circles = []
     for (labelled, name), cell in grid.cells.items():
         x, y = axes.transData.transform((labelled, cell.mean))
-        tip = f"{name}, {labelled} labels: {grid.text(labelled, name)}" + (
-            f" ({cell.n} seeds)" if cell.n > 1 else ""
-        )
+        tip = f"{name}, {labelled} labels: {grid.text(labelled, name)}" + (f" ({cell.n} seeds)" if cell.n > 1 else "")
         circles.append(
             f'<circle class="target" cx="{x * scale:.1f}" cy="{height - y * scale:.1f}" r="6" '
             f'data-strategy="{escape(name)}" data-tip="{escape(tip)}"/>'

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from string import Template
 
-from lossrank.errors import RunError, listed
+from lossrank.errors import listed
+from lossrank.folder import write_atomic
 from lossrank.report.facts import cost, safe, trouble, what_was_run
 from lossrank.report.folders import read_runs
 from lossrank.report.gallery import Thumbnail, gallery
@@ -63,16 +62,7 @@ def write_report(
     runs = read_runs(run_folders)
     page = _page(runs, final_table(runs), title, thumbnail, band)
     out = Path(out)
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(page, encoding="utf-8", errors="replace")
-        unfinished.replace(out)
-    except OSError as error:
-        raise RunError(f"the report cannot be written to {out}: {error}") from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+    write_atomic(out, page.encode("utf-8", "replace"))
     return out
 
 
@@ -131,17 +121,13 @@ def _verdict(table: FinalTable) -> str:
     others = [name for name in grid.strategies if name in grid.level[last] and name != best]
     if len(others) == len(means) - 1:
         return f"{start} With these seeds no other strategy can be told from it."
-    return f"{start} " + (
-        f"Not told apart from it: {', '.join(others)}." if others else "It leads every other."
-    )
+    return f"{start} " + (f"Not told apart from it: {', '.join(others)}." if others else "It leads every other.")
 
 
 def _cautions(runs: Sequence[Run], table: FinalTable) -> str:
     found = list(table.warnings)
     for name, values in differing_fields(runs).items():
-        found.append(
-            f"The recipes differ in {name}: {', '.join(values)}. A difference may come from that alone."
-        )
+        found.append(f"The recipes differ in {name}: {', '.join(values)}. A difference may come from that alone.")
     unreadable = {sample for run in runs for row in run.rows for sample, _ in row.unreadable}
     if unreadable:
         found.append(f"Samples that could not be read and were skipped: {len(unreadable)}, listed below.")
@@ -165,12 +151,8 @@ def _figures(runs: Sequence[Run], table: FinalTable, band: Band) -> str:
     if classes is not None:
         drawn.append(inline_svg(classes, "classes", "classes of the samples that each strategy asked for"))
     body = "".join(f'<div class="figure">{svg}</div>' for svg in drawn)
-    without = [
-        name for name in table.seeds if table.spearman is None or name not in table.spearman.strategies
-    ]
-    note = (
-        f'<p class="captions">Without a score of its own: {safe(", ".join(without))}.</p>' if without else ""
-    )
+    without = [name for name in table.seeds if table.spearman is None or name not in table.spearman.strategies]
+    note = f'<p class="captions">Without a score of its own: {safe(", ".join(without))}.</p>' if without else ""
     return f'<h2>Curves</h2><div class="figures">{body}</div>{note}'
 
 
@@ -204,16 +186,13 @@ def _cell(grid: Grid, labelled: int, name: str) -> str:
     return f'<td{lead} data-strategy="{safe(name)}">{mean}{sd}</td>'
 
 
-def _gallery(
-    groups: Mapping[str, Sequence[Run]], chosen: Mapping[str, Style], thumbnail: Thumbnail | None
-) -> str:
+def _gallery(groups: Mapping[str, Sequence[Run]], chosen: Mapping[str, Style], thumbnail: Thumbnail | None) -> str:
     body, rounds = gallery(groups, chosen, thumbnail)
     if not rounds:
         return ""
     labelled = {row.round: row.labelled for group in groups.values() for run in group for row in run.rows}
     buttons = "".join(
-        f'<button type="button" data-show="{number}" aria-pressed="false">'
-        f"after {labelled[number]} labels</button>"
+        f'<button type="button" data-show="{number}" aria-pressed="false">after {labelled[number]} labels</button>'
         for number in rounds
     )
     legend = "Below each picture: its label in bold, the score that the strategy gave it, its id."

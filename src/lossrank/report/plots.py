@@ -91,9 +91,7 @@ def curve_figure(grid: Grid, band: Band = "sd") -> Figure:
         ends[name] = (last, cells[last].mean)
     spread = any(cell.n > 1 for cell in grid.cells.values())
     axes.set_xlabel("labels")
-    axes.set_title(
-        _short(grid.title, 44) + (f"\n{BAND_TEXT[band]}" if spread else "\none seed"), loc="left", color=INK
-    )
+    axes.set_title(_short(grid.title, 44) + (f"\n{BAND_TEXT[band]}" if spread else "\none seed"), loc="left", color=INK)
     if len(grid.labels) <= 8:
         axes.set_xticks(grid.labels)
     _name_ends(axes, ends, chosen)
@@ -111,7 +109,13 @@ def class_figure(runs: Sequence[Run]) -> Figure | None:
     values = [[100 * share.get(name, 0.0) for name in classes] for share in shares.values()]
     top = max(max(row) for row in values)
     axes.pcolormesh(
-        values, cmap="Blues", vmin=0, vmax=top, edgecolors="white", linewidth=1, rasterized=len(classes) > 50
+        values,
+        cmap="Blues",
+        vmin=0,
+        vmax=top,
+        edgecolors="white",
+        linewidth=1 if len(classes) <= 30 else 0,
+        rasterized=len(classes) > 50,
     )
     axes.invert_yaxis()
     axes.set_yticks([place + 0.5 for place in range(len(shares))], [_short(name, 13) for name in shares])

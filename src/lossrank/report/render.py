@@ -65,8 +65,7 @@ def to_csv(table: FinalTable) -> str:
 def _blocks(grid: Grid, width: int) -> list[tuple[str, ...]]:
     """Strategies cut into groups that fit beside the column of labels (10 characters)."""
     widths = [
-        max(len(name), *(len(grid.text(labelled, name)) for labelled in grid.labels)) + 3
-        for name in grid.strategies
+        max(len(name), *(len(grid.text(labelled, name)) for labelled in grid.labels)) + 3 for name in grid.strategies
     ]
     blocks: list[list[str]] = [[]]
     used = 10
@@ -86,8 +85,7 @@ def _rich(grid: Grid, strategies: Sequence[str]) -> RichTable:
         rich.add_column(Text(name), justify="right", no_wrap=True)
     for labelled in grid.labels:
         cells = [
-            Text(grid.text(labelled, name), style="bold" if grid.bold(labelled, name) else "")
-            for name in strategies
+            Text(grid.text(labelled, name), style="bold" if grid.bold(labelled, name) else "") for name in strategies
         ]
         rich.add_row(str(labelled), *cells)
     return rich

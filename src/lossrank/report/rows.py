@@ -144,9 +144,7 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def visible(text: object) -> str:
     """Text in which nothing hides: control, direction and undecodable characters are written as escapes."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text)
-    )
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
 
 
 def _place(strategy: str) -> tuple[int, str]:

@@ -84,11 +84,7 @@ class FinalTable:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is missing from the numbers, in sentences."""
-        return (
-            (f"Unfinished, shown as far as they got: {', '.join(self.unfinished)}.",)
-            if self.unfinished
-            else ()
-        )
+        return (f"Unfinished, shown as far as they got: {', '.join(self.unfinished)}.",) if self.unfinished else ()
 
 
 def final_table(runs: Sequence[Run]) -> FinalTable:

@@ -22,7 +22,5 @@ __all__ = [
     "check_choice",
 ]
 
-STRATEGIES: Mapping[str, type[Strategy]] = {
-    kind.name: kind for kind in (Random, Entropy, LL4AL, L2RAL, LossRank)
-}
+STRATEGIES: Mapping[str, type[Strategy]] = {kind.name: kind for kind in (Random, Entropy, LL4AL, L2RAL, LossRank)}
 """Every built-in strategy by name."""

@@ -71,9 +71,7 @@ class Strategy(ABC):
         return None
 
     @abstractmethod
-    def select(
-        self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator
-    ) -> list[SampleId]:
+    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         """Choose n distinct ids of `signals`, the one to ask first in front. A pure function of its arguments.
 
         Args:
@@ -100,6 +98,4 @@ def check_choice(name: str, chosen: Sequence[SampleId], candidates: Sequence[Sam
         raise StrategyError(f"strategy {name!r} chose samples more than once: {listed(repeated)}")
     foreign = sorted(set(chosen) - set(candidates))
     if foreign:
-        raise StrategyError(
-            f"strategy {name!r} chose {len(foreign)} ids that are no candidates: {listed(foreign)}"
-        )
+        raise StrategyError(f"strategy {name!r} chose {len(foreign)} ids that are no candidates: {listed(foreign)}")

@@ -23,7 +23,5 @@ class Entropy(Strategy):
     score: ClassVar[str | None] = "uncertainty"
     paper: ClassVar[str] = "Settles, Active Learning Literature Survey, 2009"
 
-    def select(
-        self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator
-    ) -> list[SampleId]:
+    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         return signals.top("uncertainty", n)

@@ -25,9 +25,7 @@ class PredictedLoss(Strategy):
     def predictor(self) -> PredictorPlan | None:
         return self.plan
 
-    def select(
-        self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator
-    ) -> list[SampleId]:
+    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         return signals.top("predicted_loss", n)
 
 
@@ -54,7 +52,5 @@ class LossRank(PredictedLoss):
     """The library's own default: fitted to convergence after training, with the model's output as an input."""
 
     name: ClassVar[str] = "lossrank"
-    paper: ClassVar[str] = (
-        "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
-    )
+    paper: ClassVar[str] = "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
     plan: PredictorPlan = PredictorPlan(when="after", summary=True, weight_decay=0.01)

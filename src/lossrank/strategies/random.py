@@ -21,9 +21,7 @@ class Random(Strategy):
     name: ClassVar[str] = "random"
     paper: ClassVar[str] = "the baseline of every paper"
 
-    def select(
-        self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator
-    ) -> list[SampleId]:
+    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         signals.require(n)
         ids = sorted(signals.ids)
         return [ids[row] for row in torch.randperm(len(ids), generator=generator)[:n].tolist()]

@@ -82,9 +82,7 @@ class Classification(Task):
             DataError: no class has that name.
         """
         if answer not in self.classes:
-            raise DataError(
-                f"{answer!r} is none of the {len(self.classes)} classes: {listed(self.classes, 20)}"
-            )
+            raise DataError(f"{answer!r} is none of the {len(self.classes)} classes: {listed(self.classes, 20)}")
         return torch.tensor(self.classes.index(answer))
 
     def answer(self, target: Tensor) -> str:

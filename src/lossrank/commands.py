@@ -1,0 +1,213 @@
+"""What the commands do, once torch is worth importing."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lossrank.assembly import assemble, load_data
+from lossrank.collect import Measurement, measure
+from lossrank.config import BudgetRecipe, ModelRecipe, Recipe, TrainRecipe, recipe_from
+from lossrank.datasets import ImageData, load_folder, load_unlabelled
+from lossrank.errors import ConfigError
+from lossrank.folder import write_atomic
+from lossrank.ledger import SampleId
+from lossrank.report import final_table, print_table, read_runs, write_report
+from lossrank.rounds import Watcher, choose, learn, look, start
+from lossrank.runs import run
+from lossrank.strategies import STRATEGIES
+from lossrank.sweep import Job, plan, sweep
+from lossrank.sweep import Progress as SweepProgress
+
+__all__ = ["DEMO", "list_strategies", "run_demo", "run_recipe", "select_once", "write_page"]
+
+DEMO = Recipe(
+    dataset="digits",
+    model=ModelRecipe("small_cnn"),
+    train=TrainRecipe(epochs=30, batch_size=32, lr=0.05),
+    budget=BudgetRecipe(initial=40, step=40, final=240),
+)
+"""The demo's recipe: small enough for a minute, real enough that what is chosen matters."""
+
+DEMO_STRATEGIES = ("random", "entropy", "ll4al", "l2r-al", "lossrank")
+
+console = Console()
+
+
+def run_demo(out: Path, seeds: int, jobs: int) -> int:
+    """Play the demo, print its table, write its page."""
+    begin = time.monotonic()
+    console.print(
+        f"[bold]lossrank demo[/]: {len(DEMO_STRATEGIES)} strategies x {seeds} seeds on 1,797 handwritten digits, "
+        f"{DEMO.budget.initial} to {DEMO.budget.final} labels\n"
+    )
+    work = plan(DEMO, DEMO_STRATEGIES, range(seeds), out)
+    failed = _watched_sweep(work, jobs)
+    if failed:
+        return _report_failures(failed)
+    print_table(console, final_table(read_runs([out])))
+    page = write_report(
+        [job.folder for job in work], out / "report.html", title="lossrank demo", thumbnail=_thumbnails(DEMO)
+    )
+    console.print(f"\nDone in {time.monotonic() - begin:.0f} s. Open [bold]{page}[/]")
+    return 0
+
+
+def run_recipe(recipe: Recipe, out: Path) -> int:
+    """Play one recipe with live progress, print its rounds as they finish."""
+    experiment = assemble(recipe)
+    with _bars() as bars:
+        rounds = bars.add_task(f"{recipe.strategy}, seed {recipe.seed}", total=recipe.rounds, note="")
+        stage = bars.add_task("", total=None, note="")
+
+        def on_stage(name: str) -> None:
+            bars.update(stage, description=name, completed=0, total=None)
+
+        def on_epoch(done: int, epochs: int) -> None:
+            bars.update(stage, completed=done, total=epochs)
+
+        def on_row(row: dict[str, Any]) -> None:
+            bars.update(rounds, completed=row["round"] + 1, note=_told(row))
+            bars.console.print(f"{row['labelled']:>7} labels  {_told(row)}")
+
+        run(recipe, out, experiment, Watcher(on_stage, on_epoch, on_row))
+    console.print(f"Everything is in [bold]{out}[/]; a page about it: lossrank report {out}")
+    return 0
+
+
+def write_page(runs: Path, out: Path | None, title: str) -> int:
+    """Write the page about a run folder, or about all the run folders in a folder."""
+    found = read_runs([runs])
+    page = write_report(
+        [runs], out or runs / "report.html", title=title, thumbnail=_thumbnails(recipe_from(found[0].recipe))
+    )
+    print_table(console, final_table(found))
+    console.print(f"\nOpen [bold]{page}[/]")
+    return 0
+
+
+def select_once(
+    labelled: Path,
+    unlabelled: Path,
+    out: Path,
+    n: int,
+    strategy: str,
+    image_size: int,
+    model: str,
+    epochs: int,
+    seed: int,
+) -> int:
+    """Train on labelled class folders, rank a folder of unlabelled images, write the n best as CSV."""
+    data = load_folder(labelled, image_size=image_size)
+    pool = load_unlabelled(unlabelled, image_size=image_size)
+    if not 1 <= n <= len(pool):
+        raise ConfigError(f"asked for {n} images; between 1 and the {len(pool)} in {unlabelled} are possible")
+    options = {"in_channels": 3, "strides": [1, 2, 2, 2]} if model == "small_cnn" else {}
+    train = TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
+    recipe = Recipe(dataset="folder", strategy=strategy, seed=seed, model=ModelRecipe(model, options), train=train)
+    experiment = dataclasses.replace(assemble(recipe, data, check_budget=False), pool=pool, labelled_pool=data.train)
+    with _bars() as bars:
+        task = bars.add_task("training", total=epochs, note=f"{len(data.train)} labelled images")
+        watcher = Watcher(on_epoch=lambda done, epochs: bars.update(task, completed=done))
+        learner = start(experiment)
+        ids = [i for i in data.train.ids if i not in data.train.unreadable]
+        labels = experiment.oracle(ids)
+        learn(experiment, learner, labels, 0, watcher)
+        view = look(experiment, learner)
+        bars.add_task("ranking", total=None, note=f"{len(pool)} unlabelled images")
+        choice = choose(experiment, view, pool.ids, list(labels), n, 0)
+    _write_choice(out, choice.asked)
+    _tell_health(measure(view, data.test, data.test.ids, experiment.strategy.score), len(data.test))
+    for sample, why in {**data.train.unreadable, **pool.unreadable}.items():
+        console.print(f"[yellow]left out[/] {escape(sample)}: {escape(why)}")
+    console.print(f"The {len(choice.asked)} images to label next are in [bold]{out}[/], the most useful first")
+    return 0
+
+
+def list_strategies() -> int:
+    """Print every strategy with what it needs."""
+    for name, kind in STRATEGIES.items():
+        needs = ", ".join(sorted(kind.needs)) or "nothing"
+        console.print(
+            f"[bold]{name:<10}[/] {(kind.__doc__ or '').splitlines()[0]}\n{'':<10} needs {needs}; {kind.paper}"
+        )
+    return 0
+
+
+def _write_choice(out: Path, asked: Sequence[tuple[SampleId, float | None]]) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["rank", "id", "score"])
+    writer.writerows((rank, sample, "" if score is None else score) for rank, (sample, score) in enumerate(asked, 1))
+    write_atomic(out, table.getvalue())
+
+
+def _tell_health(measured: Measurement, held_out: int) -> None:
+    ranks = "" if measured.spearman is None else f", Spearman of its ranking with the true loss {measured.spearman:.2f}"
+    console.print(f"On {held_out} labelled images held out: accuracy {measured.metric:.1%}{ranks}")
+
+
+def _watched_sweep(jobs: Sequence[Job], processes: int) -> dict[Path, str]:
+    """Play the jobs with one bar per strategy."""
+    names = list(dict.fromkeys(job.recipe.strategy for job in jobs))
+    groups = {name: [job for job in jobs if job.recipe.strategy == name] for name in names}
+    with _bars() as bars:
+        tasks = {
+            name: bars.add_task(name, total=sum(job.recipe.rounds for job in group), note="")
+            for name, group in groups.items()
+        }
+
+        def on_progress(progress: SweepProgress) -> None:
+            for name, group in groups.items():
+                rows = [row for job in group for row in job.rows()[-1:]]
+                note = f"{_told(rows[-1])} at {rows[-1]['labelled']} labels" if rows else ""
+                bars.update(tasks[name], completed=sum(len(job.rows()) for job in group), note=note)
+
+        return sweep(jobs, processes, on_progress)
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<14}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def _told(row: dict[str, Any]) -> str:
+    metric = row["metric"]
+    value = f"{metric['value']:.1%}" if metric["unit"] == "%" else f"{metric['value']:.4g}"
+    ranks = "" if row["spearman"] is None else f", Spearman {row['spearman']:.2f}"
+    return f"{metric['name']} {value}{ranks}"
+
+
+def _report_failures(failed: dict[Path, str]) -> int:
+    for folder, why in failed.items():
+        console.print(f"[red]failed[/] {folder}: {escape(why)}")
+    console.print("The other runs are finished; the same command tries these again")
+    return 1
+
+
+def _thumbnails(recipe: Recipe) -> Callable[[SampleId], Image | None]:
+    """Pictures of the samples a recipe's runs may show; the data is loaded when the first one is asked for."""
+    loaded: list[ImageData] = []
+
+    def thumbnail(sample: SampleId) -> Image | None:
+        if not loaded:
+            loaded.append(load_data(recipe))
+        return loaded[0].train.thumbnail(sample)
+
+    return thumbnail
