@@ -72,7 +72,8 @@ def load_data(recipe: Recipe) -> ImageData:
 def build_task(recipe: Recipe, data: ImageData) -> Task:
     """The task with a model that fits the data."""
     factory, taps = _model(recipe.model)
-    options = dict(recipe.model.options)
+    fitting = {"in_channels": data.channels} if recipe.model.name in MODELS and data.channels else {}
+    options = {**fitting, **recipe.model.options}
 
     def build(generator: torch.Generator) -> nn.Module:
         # Layers draw their first weights from the global generator: lend it one that is ours.

@@ -238,7 +238,7 @@ class AttachedPredictor:
             losses.device
         )
         head.standardise([*inputs, *([] if summary is None else [summary])])
-        optimizer = torch.optim.AdamW(head.parameters(), lr, weight_decay=weight_decay)
+        optimizer = torch.optim.AdamW(head.parameters(), lr, weight_decay=weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         recent: list[Tensor] = []
         with torch.enable_grad():

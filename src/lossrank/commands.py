@@ -34,7 +34,7 @@ __all__ = ["DEMO", "list_strategies", "run_demo", "run_recipe", "select_once", "
 DEMO = Recipe(
     dataset="digits",
     model=ModelRecipe("small_cnn"),
-    train=TrainRecipe(epochs=30, batch_size=32, lr=0.05),
+    train=TrainRecipe(epochs=25, batch_size=16, lr=0.05, milestones=[20], padding=1),
     budget=BudgetRecipe(initial=40, step=40, final=240),
 )
 """The demo's recipe: small enough for a minute, real enough that what is chosen matters."""
@@ -112,9 +112,8 @@ def select_once(
     pool = load_unlabelled(unlabelled, image_size=image_size)
     if not 1 <= n <= len(pool):
         raise ConfigError(f"asked for {n} images; between 1 and the {len(pool)} in {unlabelled} are possible")
-    options = {"in_channels": 3, "strides": [1, 2, 2, 2]} if model == "small_cnn" else {}
     train = TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
-    recipe = Recipe(dataset="folder", strategy=strategy, seed=seed, model=ModelRecipe(model, options), train=train)
+    recipe = Recipe(dataset="folder", strategy=strategy, seed=seed, model=ModelRecipe(model), train=train)
     experiment = dataclasses.replace(assemble(recipe, data, check_budget=False), pool=pool, labelled_pool=data.train)
     with _bars() as bars:
         task = bars.add_task("training", total=epochs, note=f"{len(data.train)} labelled images")

@@ -55,8 +55,8 @@ def run(
     """
     out = Path(out)
     experiment, watcher = experiment or assemble(recipe), watcher or Watcher()
+    learner = start(experiment)
     with FolderLock(out), _opened(recipe, out) as (ledger, rows):
-        learner = start(experiment)
         if rows:
             _restore(learner, out, len(rows) - 1)
         else:

@@ -107,11 +107,12 @@ class Augment:
         batch, channels, height, width = images.shape
         images = F.pad(images, [self.padding] * 4)
         tall, wide = images.shape[2:]
-        draw = {"generator": generator, "device": generator.device}
-        top, left = torch.randint(2 * self.padding + 1, (2, batch), **draw).to(images.device)
+        device = generator.device  # draws are the same wherever the images lie
+        offsets = torch.randint(2 * self.padding + 1, (2, batch), generator=generator, device=device)
+        top, left = offsets.to(images.device)
         begin = torch.arange(batch, device=images.device)
         if self.flip:
-            heads = (torch.rand(batch, **draw) < 0.5).to(images.device)
+            heads = (torch.rand(batch, generator=generator, device=device) < 0.5).to(images.device)
             images = torch.cat([images, images.flip(3)])
             begin = begin + batch * heads
         # Where in memory each row of each crop begins; then every run of `width` pixels there is, as a view. Rows are

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lossrank.datasets.base import ImageData, pixel_statistics
+from lossrank.datasets.base import ImageData, check_classes, held_out, pixel_statistics
 from lossrank.datasets.cifar10 import load_cifar10
 from lossrank.datasets.digits import load_digits
-from lossrank.datasets.folder import load_folder, load_unlabelled, read_image
+from lossrank.datasets.folder import load_folder, load_unlabelled
+from lossrank.datasets.images import read_image
+from lossrank.datasets.yours import from_dataset
 
 __all__ = [
     "DATASETS",
     "ImageData",
+    "check_classes",
+    "from_dataset",
+    "held_out",
     "load_cifar10",
     "load_digits",
     "load_folder",

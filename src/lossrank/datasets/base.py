@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lossrank.errors import ConfigError, DataError, listed
+from lossrank.ledger import SampleId
 from lossrank.pool import Pool
 
-__all__ = ["ImageData", "pixel_statistics"]
+__all__ = ["ImageData", "check_classes", "hash_share", "held_out", "pixel_statistics"]
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set, split."""
+    """A data set, split. Targets are indices into `classes`."""
 
     train: Pool
     """What may be labelled."""
@@ -23,19 +26,77 @@ class ImageData:
     """Held out, to measure on."""
     classes: Sequence[str]
     mean: Sequence[float]
-    """Of each channel of the training pixels, on a scale of 0 to 1."""
+    """Of each channel of the training pixels, on a scale of 0 to 1; empty where inputs are no bytes."""
     std: Sequence[float]
     notes: Sequence[str] = ()
     """What a reader of the results should know about the data."""
 
+    @property
+    def channels(self) -> int | None:
+        """Channels of an image; None where `mean` does not tell."""
+        return len(self.mean) or None
 
-def pixel_statistics(images: Tensor) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of [N, C, H, W] bytes, on a scale of 0 to 1."""
-    channels = images.shape[1]
-    total, squares, count = torch.zeros(channels), torch.zeros(channels), 0
-    for part in images.split(4096):  # float copies of a part at a time
-        pixels = part.transpose(0, 1).flatten(1).double() / 255
-        total, squares = total + pixels.sum(1), squares + pixels.square().sum(1)
-        count += pixels.shape[1]
-    mean = total / count
-    return mean.tolist(), (squares / count - mean.square()).clamp(min=1e-8).sqrt().tolist()
+
+def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of [N, channels, height, width] bytes, on a scale of 0 to 1.
+
+    Exact: bytes are counted. A channel that never changes has a standard deviation of 1 / 255, one step of a byte.
+    """
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, stds = [], []
+    for channel in range(images.shape[1]):
+        count = torch.zeros(256, dtype=torch.float64)
+        for begin in range(0, len(images), 4096):  # the copies of a part at a time
+            part = images[begin : begin + 4096, channel].reshape(-1)
+            count += torch.bincount(part, minlength=256)
+        share = count / count.sum()
+        mean = (share * values).sum()
+        means.append(float(mean))
+        stds.append(max(float((share * (values - mean).square()).sum().sqrt()), 1 / 255))
+    return tuple(means), tuple(stds)
+
+
+def hash_share(sample: SampleId) -> float:
+    """A number in [0, 1) that depends on the id alone: BLAKE2b, 8 bytes."""
+    digest = hashlib.blake2b(sample.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def held_out(classes: Mapping[SampleId, int], fraction: float) -> set[SampleId]:
+    """The ids to measure on: those whose hash falls below `fraction`, so that new samples move no old one.
+
+    A class of two or more samples always has one on either side: where chance would leave a side empty, the sample
+    with the smallest (largest) hash goes there.
+
+    Args:
+        classes: the class of each id.
+
+    Raises:
+        ConfigError: the fraction is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigError(f"test_fraction is {fraction}; possible is a number between 0 and 1")
+    by_class: dict[int, list[tuple[float, SampleId]]] = {}
+    for sample, index in classes.items():
+        by_class.setdefault(index, []).append((hash_share(sample), sample))
+    chosen: set[SampleId] = set()
+    for ranked in by_class.values():
+        ranked.sort()
+        below = sum(share < fraction for share, _ in ranked)
+        most = len(ranked) - 1
+        chosen.update(sample for _, sample in ranked[: min(max(below, min(1, most)), most)])
+    return chosen
+
+
+def check_classes(targets: Tensor, ids: Sequence[SampleId], classes: Sequence[str]) -> None:
+    """Refuse targets that are no index into `classes`.
+
+    Raises:
+        DataError: with the ids and their targets.
+    """
+    outside = ((targets < 0) | (targets >= len(classes))).nonzero().flatten().tolist()
+    if outside:
+        strange = (f"{ids[row]} ({int(targets[row])})" for row in outside)
+        raise DataError(
+            f"{len(outside)} labels are outside the {len(classes)} classes 0..{len(classes) - 1}: {listed(strange)}"
+        )

@@ -2,156 +2,221 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from lossrank.datasets.base import ImageData, pixel_statistics
-from lossrank.errors import DataError, listed
-from lossrank.pool import Pool, UnreadableSample
+from lossrank.datasets.base import ImageData, held_out, pixel_statistics
+from lossrank.datasets.images import SUFFIXES, read_image
+from lossrank.errors import ConfigError, DataError, listed
+from lossrank.ledger import SampleId
+from lossrank.pool import Pool
+from lossrank.sources import Batch, InMemory, Source, Targets, UnreadableSample, as_picture, gather
 
-__all__ = ["FolderSamples", "load_folder", "load_unlabelled", "read_image"]
+__all__ = ["load_folder", "load_unlabelled"]
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 IN_MEMORY = 2 << 30  # bytes of pixels up to which a folder is decoded once and kept
+SPLITS = (("train", "test"), ("train", "val"), ("train", "valid"))
 
 
 def load_folder(
     path: Path | None,
     *,
+    test: Path | str | None = None,
+    test_fraction: float = 0.2,
     image_size: int = 64,
     channels: int = 3,
-    test_fraction: float = 0.2,
     max_memory: int = IN_MEMORY,
 ) -> ImageData:
-    """Images in class folders, `path/CLASS/NAME.jpg`; ids are `CLASS/NAME.jpg`.
+    """Images in class folders, `path/CLASS/NAME.jpg`, at any depth below CLASS. Ids are `CLASS/NAME.jpg`.
 
-    With `path/train` and `path/test` those are the split; otherwise a fifth is held out, decided by a hash of each
-    id, so that adding pictures moves none from one side to the other.
+    Held out is what lies in `test`; or, where `path` holds just `train` and `test` (`val`, `valid`), the latter; or
+    else `test_fraction` of each class, decided by a hash of each id: adding pictures moves none to the other side.
+    Images that cannot be read are left out and listed in the pools' `unreadable`.
+
+    Args:
+        test: another folder of the same class folders.
+        image_size: side in pixels of the square that is cut from the middle and scaled.
+        channels: 3 for colour, 1 for grey.
+        max_memory: bytes up to which the pixels of a folder are decoded once and kept; beyond, they are read from
+            disk for each batch.
 
     Raises:
-        DataError: no such folder, no class folders, or no images in them.
+        DataError: no such folder, no images in class folders, or test images of other classes.
     """
-    if path is None or not path.is_dir():
-        raise DataError(f"there is no folder {path}: give one with --data; expected CLASS/NAME.jpg in it")
-    given = (path / "train").is_dir() and (path / "test").is_dir()
-    roots = [path / "train", path / "test"] if given else [path]
-    classes = sorted({folder.name for root in roots for folder in root.iterdir() if folder.is_dir()})
-    found = [(root, name) for root in roots for name in _images(root) if name.partition("/")[0] in classes]
-    if not found or not classes:
-        raise DataError(
-            f"{path} holds no images in class folders; expected CLASS/NAME.jpg ({listed(sorted(SUFFIXES), 9)})"
-        )
-    kept: tuple[list[tuple[Path, str]], list[tuple[Path, str]]] = ([], [])
-    for root, name in found:
-        kept[root.name == "test" if given else _held_out(name, test_fraction)].append((root, name))
-    train, test = (_pool(part, classes, image_size, channels, max_memory) for part in kept)
-    mean, std = _statistics(train)
-    return ImageData(train, test, classes, mean, std)
+    root = _existing(path)
+    split = None if test else next((s for s in SPLITS if _subfolders(root) == sorted(s)), None)
+    folders = (root, _existing(Path(test))) if test else tuple(root / name for name in split or ())
+    if folders:
+        train_files, test_files = (_labelled(folder) for folder in folders)
+    else:
+        train_files, test_files = _labelled(root), {}
+    classes = sorted({_class_of(sample) for sample in train_files})
+    _check_splits(classes, train_files, test_files, root)
+    if not folders:
+        chosen = held_out({i: classes.index(_class_of(i)) for i in train_files}, test_fraction)
+        test_files = {i: train_files.pop(i) for i in chosen}
+
+    def pool(files: Mapping[SampleId, Path]) -> Pool:
+        targets = torch.tensor([classes.index(_class_of(i)) for i in sorted(files)])
+        return _pool(files, targets, image_size, channels, max_memory)
+
+    train, held = pool(train_files), pool(test_files)
+    return ImageData(train, held, tuple(classes), *_statistics(train), _notes(root, bool(folders), test_fraction))
 
 
 def load_unlabelled(path: Path, *, image_size: int = 64, channels: int = 3, max_memory: int = IN_MEMORY) -> Pool:
-    """Every image below `path`; ids are the paths below it."""
-    if not path.is_dir():
-        raise DataError(f"there is no folder {path}; expected images in it")
-    found = [(path, name) for name in _images(path)]
-    if not found:
-        raise DataError(f"{path} holds no images ({listed(sorted(SUFFIXES), 9)})")
-    return _pool(found, None, image_size, channels, max_memory)
+    """Every image below `path`, without targets; ids are the paths below it. Otherwise as `load_folder`."""
+    files = _images(_existing(path))
+    if not files:
+        raise DataError(f"{path} holds no images ({listed(sorted(SUFFIXES), 20)})")
+    return _pool(files, None, image_size, channels, max_memory)
 
 
-def read_image(path: Path, image_size: int, channels: int = 3) -> Tensor:
-    """[channels, image_size, image_size] uint8: upright as its EXIF data say, scaled, its middle cut out.
+class _Files(Source):
+    """Images that are read for each batch, the next batch ahead of its time."""
 
-    Any mode is turned to RGB or grey; 16-bit greys are scaled to their own range of 65,535.
+    def __init__(self, files: Mapping[SampleId, Path], targets: Tensor | None, image_size: int, channels: int) -> None:
+        super().__init__(sorted(files), len(files), _not_utf8(files))
+        self._files, self._image_size, self._channels = files, image_size, channels
+        self._targets = torch.empty(len(files), 0) if targets is None else targets
 
-    Raises:
-        UnreadableSample: the file is damaged, no image, or larger than Pillow's limit on pixels.
-    """
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):
-                image = Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8))
-            image = ImageOps.fit(image.convert("RGB" if channels == 3 else "L"), (image_size, image_size))
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise UnreadableSample(f"{type(error).__name__}: {error}".replace(f"{path.parent}/", "")) from None
-    pixels = np.array(image)
-    return torch.from_numpy(pixels if channels == 3 else pixels[:, :, None]).permute(2, 0, 1)
+    def stream(self, chunks: Iterable[Sequence[SampleId]]) -> Iterator[Batch]:
+        with ThreadPoolExecutor() as threads:
+            ahead: list[list[tuple[SampleId, Future[Tensor]]]] = []
+            for chunk in chunks:
+                readable = (i for i in chunk if i not in self.unreadable)
+                ahead.append([(i, threads.submit(self.read, i)) for i in readable])
+                if len(ahead) == 2:
+                    yield self._batch(ahead.pop(0))
+            for reads in ahead:
+                yield self._batch(reads)
 
+    def read(self, sample: SampleId) -> Tensor:
+        return read_image(self._files[sample], self._image_size, self._channels)
 
-class FolderSamples:
-    """Image files as a map-style data set; what is given is (uint8 image, class index or -1)."""
+    def targets(self, ids: Sequence[SampleId]) -> Targets:
+        return gather(self._targets, torch.tensor([self._rows[i] for i in ids], dtype=torch.long))
 
-    def __init__(
-        self, files: Sequence[tuple[Path, str]], classes: Sequence[str] | None, image_size: int, channels: int
-    ) -> None:
-        self.files, self.image_size, self.channels = files, image_size, channels
-        self.ids = [name for _, name in files]
-        self.targets = [-1 if classes is None else classes.index(name.partition("/")[0]) for name in self.ids]
+    def picture(self, sample: SampleId) -> Image.Image | None:
+        return as_picture(self.read(sample))
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        root, name = self.files[index]
-        return read_image(root / name, self.image_size, self.channels), self.targets[index]
+    def _batch(self, reads: Sequence[tuple[SampleId, Future[Tensor]]]) -> Batch:
+        images: dict[SampleId, Tensor] = {}
+        for sample, read in reads:
+            try:
+                images[sample] = read.result()
+            except UnreadableSample as why:
+                self.unreadable[sample] = str(why)
+        inputs = torch.stack(list(images.values())) if images else torch.empty(0)
+        return Batch(tuple(images), inputs, self.targets(tuple(images)))
 
 
 def _pool(
-    files: Sequence[tuple[Path, str]],
-    classes: Sequence[str] | None,
-    image_size: int,
-    channels: int,
-    max_memory: int,
+    files: Mapping[SampleId, Path], targets: Tensor | None, image_size: int, channels: int, max_memory: int
 ) -> Pool:
-    samples = FolderSamples(files, classes, image_size, channels)
-    if len(samples) * channels * image_size**2 > max_memory:
-        return Pool(samples)
-    unreadable: dict[str, str] = {}
+    if channels not in (1, 3) or image_size < 1:
+        raise ConfigError(f"channels is {channels}, image_size {image_size}; possible are 1 or 3, and 1 or more")
+    source = _Files(files, targets, image_size, channels)
+    if len(files) * channels * image_size**2 > max_memory:
+        return Pool(source)
+    pixels = torch.zeros(len(files), channels, image_size, image_size, dtype=torch.uint8)
 
-    def read(index: int) -> Tensor:
+    def read(place: int) -> None:
+        sample = source.ids[place]
+        if sample in source.unreadable:
+            return
         try:
-            return samples[index][0]
+            pixels[place] = source.read(sample)
         except UnreadableSample as why:
-            unreadable[samples.ids[index]] = str(why)
-            return torch.zeros(channels, image_size, image_size, dtype=torch.uint8)
+            source.unreadable[sample] = str(why)
 
-    with ThreadPoolExecutor() as threads:
-        images = list(threads.map(read, range(len(samples))))
-    if len(unreadable) == len(samples):
-        raise DataError(f"none of {len(samples)} images can be read: {listed(unreadable.values(), 3)}")
-    pool = Pool(torch.stack(images), samples.ids, torch.tensor(samples.targets)) if images else Pool(samples)
-    pool.unreadable.update(unreadable)
-    return pool
+    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
+        list(threads.map(read, range(len(files))))
+    if len(source.unreadable) == len(files):
+        reasons = (f"{i} ({why})" for i, why in source.unreadable.items())
+        raise DataError(f"none of the {len(files)} images can be read: {listed(reasons, 3)}")
+    return Pool(InMemory(pixels, source.ids, targets, source.unreadable))
 
 
-def _images(root: Path) -> list[str]:
-    return sorted(
-        file.relative_to(root).as_posix()
-        for file in root.rglob("*")
-        if file.suffix.lower() in SUFFIXES and file.is_file()
-    )
+def _labelled(folder: Path) -> dict[SampleId, Path]:
+    """Images in class folders; those beside the class folders have no class."""
+    files = {i: file for i, file in _images(folder).items() if "/" in i}
+    if not files:
+        raise DataError(
+            f"{folder} holds no images in class folders; expected is CLASS/NAME.jpg below it, where NAME ends in one "
+            f"of {listed(sorted(SUFFIXES), 20)}"
+        )
+    return files
 
 
-def _held_out(name: str, fraction: float) -> bool:
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64 < fraction
+def _images(root: Path) -> dict[SampleId, Path]:
+    """Every image below `root` by its path there. Links are followed, hidden files and folders are not looked at."""
+    found: dict[SampleId, Path] = {}
+    seen: set[str] = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
+        for name in names:
+            file = Path(folder, name)
+            if file.suffix.lower() in SUFFIXES and not name.startswith("."):
+                found[_visible(file.relative_to(root).as_posix())] = file
+    return found
 
 
-def _statistics(pool: Pool) -> tuple[list[float], list[float]]:
-    some: Any = [batch.inputs for batch in pool.batches(pool.ids[:2000], 500)]
-    return pixel_statistics(torch.cat(some))
+def _visible(name: str) -> SampleId:
+    """The name with bytes that are no UTF-8 escaped: an id goes into CSV, JSON and SQLite."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _not_utf8(files: Mapping[SampleId, Path]) -> dict[SampleId, str]:
+    return {i: "its name is not UTF-8: rename it" for i, file in files.items() if _visible(str(file)) != str(file)}
+
+
+def _class_of(sample: SampleId) -> str:
+    return sample.partition("/")[0]
+
+
+def _subfolders(root: Path) -> list[str]:
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _existing(path: Path | None) -> Path:
+    if path is None:
+        raise DataError("the folder needs to be told (data: FOLDER); expected are images in it as CLASS/NAME.jpg")
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path}" + (": it is a file" if path.exists() else ""))
+    return path
+
+
+def _check_splits(
+    classes: Sequence[str], train: Mapping[SampleId, Path], test: Mapping[SampleId, Path], root: Path
+) -> None:
+    if len(classes) < 2:
+        raise DataError(
+            f"{root} holds {len(train)} images of one class, {classes[0]!r}; two or more class folders are needed"
+        )
+    foreign = sorted({_class_of(i) for i in test} - set(classes))
+    if foreign:
+        raise DataError(
+            f"the test images have classes without training images: {listed(foreign)}; known are {listed(classes, 20)}"
+        )
+
+
+def _statistics(pool: Pool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of all images in memory, or of the first 2,000 where each has to be read."""
+    return pixel_statistics(torch.cat([batch.inputs for batch in pool.batches(pool.ids[:2000], 500)]))
+
+
+def _notes(root: Path, given: bool, fraction: float) -> tuple[str, ...]:
+    how = "test images in a folder of their own" if given else f"{fraction:.0%} held out by a hash of the id"
+    return (f"images of {root.name}, {how}",)

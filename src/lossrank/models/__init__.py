@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from lossrank.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet18_cifar, resnet50
@@ -21,11 +23,12 @@ __all__ = [
     "resnet18_cifar",
     "resnet50",
     "small_cnn",
+    "weights_from",
 ]
 
 
 class ModelEntry(NamedTuple):
-    """A factory and its taps, deepest last."""
+    """A factory that takes `classes=` and `in_channels=`, and its taps, deepest last."""
 
     build: Callable[..., nn.Module]
     taps: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4")
@@ -38,3 +41,16 @@ MODELS: Mapping[str, ModelEntry] = {
     "small_cnn": ModelEntry(small_cnn),
 }
 """Every built-in target model by name."""
+
+
+@contextmanager
+def weights_from(generator: torch.Generator) -> Iterator[None]:
+    """Modules built inside draw their first weights on the CPU by `generator`; the global one is left as it was.
+
+    PyTorch's layers draw from the global CPU generator and take no other. It is lent a seed drawn from `generator`
+    and gets its old state back; those of GPUs are not touched, which `torch.manual_seed` would do.
+    """
+    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

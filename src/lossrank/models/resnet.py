@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -63,16 +61,17 @@ class ResNet(nn.Module):
         block: `BasicBlock` or `Bottleneck`.
         depths: blocks in each layer.
         classes: outputs.
-        width: channels of the first layer; each further layer doubles them.
+        width: channels of the first layer before a block's expansion; each further layer doubles them.
         in_channels: of the image.
         cifar_stem: a 3x3 convolution at stride 1 and no pooling, for images of about 32 pixels; otherwise ImageNet's
-            7x7 at stride 2 with pooling.
+            7x7 at stride 2 with pooling. First weights are those of the respective reference: PyTorch's own with the
+            CIFAR stem, Kaiming's normal distribution otherwise.
     """
 
     def __init__(
         self,
         block: type[BasicBlock] | type[Bottleneck],
-        depths: Sequence[int],
+        depths: tuple[int, int, int, int],
         classes: int,
         *,
         width: int = 64,
@@ -85,17 +84,15 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool: nn.Module = nn.Identity() if cifar_stem else nn.MaxPool2d(3, 2, 1)
-        inside = width
-        for index, depth in enumerate(depths):
-            planes = width * 2**index
-            layer = _layer(block, inside, planes, depth, stride=1 if index == 0 else 2)
-            self.add_module(f"layer{index + 1}", layer)
-            inside = planes * block.expansion
+        wider = width * block.expansion
+        self.layer1 = _layer(block, width, width, depths[0], stride=1)
+        self.layer2 = _layer(block, wider, 2 * width, depths[1], stride=2)
+        self.layer3 = _layer(block, 2 * wider, 4 * width, depths[2], stride=2)
+        self.layer4 = _layer(block, 4 * wider, 8 * width, depths[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)  # any image size; the reference's fixed 4x4 pool fails at 64x64
-        self.fc = nn.Linear(inside, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.fc = nn.Linear(8 * wider, classes)
+        if not cifar_stem:
+            _draw_as_torchvision(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels, height, width] to logits [batch, classes]."""
@@ -105,17 +102,17 @@ class ResNet(nn.Module):
 
 
 def resnet18_cifar(classes: int = 10, width: int = 64, in_channels: int = 3) -> ResNet:
-    """The paper's target model on CIFAR-10: 11,173,962 parameters at the full width."""
+    """The paper's target model on CIFAR-10: 11,173,962 parameters at the full width; images of any size."""
     return ResNet(BasicBlock, (2, 2, 2, 2), classes, width=width, in_channels=in_channels, cifar_stem=True)
 
 
 def resnet18(classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """ResNet-18 with the ImageNet stem."""
+    """ResNet-18 with the ImageNet stem: 11,689,512 parameters; loads torchvision's state dict."""
     return ResNet(BasicBlock, (2, 2, 2, 2), classes, in_channels=in_channels)
 
 
 def resnet50(classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """ResNet-50 with the ImageNet stem."""
+    """ResNet-50 with the ImageNet stem: 25,557,032 parameters; loads torchvision's state dict."""
     return ResNet(Bottleneck, (3, 4, 6, 3), classes, in_channels=in_channels)
 
 
@@ -131,3 +128,9 @@ def _layer(
     first = block(inside, planes, stride)
     rest = [block(planes * block.expansion, planes) for _ in range(depth - 1)]
     return nn.Sequential(first, *rest)
+
+
+def _draw_as_torchvision(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

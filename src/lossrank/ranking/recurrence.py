@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 __all__ = ["bidirectional_gru"]
 
@@ -40,7 +41,8 @@ def _layer(rnn: nn.GRU, layer: int, x: Tensor) -> Tensor:
         gates.append(gate.flip(0) if suffix else gate)
         weights.append(w_hh.t())
         biases.append(torch.cat((torch.zeros_like(b_hh[: 2 * hidden]), b_hh[2 * hidden :])))
-    out: Tensor = _Recurrence.apply(torch.stack(gates, 1), torch.stack(weights), torch.stack(biases)[:, None])
+    bias = torch.stack(biases)[:, None]
+    out: Tensor = _Recurrence.apply(torch.stack(gates, 1), torch.stack(weights), bias)  # type: ignore[no-untyped-call]
     return torch.cat((out[:, 0], out[:, 1].flip(0)), -1)
 
 
@@ -70,6 +72,7 @@ class _Recurrence(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         recurrent, reset_update, candidate, states, weight = ctx.saved_tensors
         hidden = candidate.shape[-1]

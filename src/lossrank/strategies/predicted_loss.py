@@ -53,4 +53,4 @@ class LossRank(PredictedLoss):
 
     name: ClassVar[str] = "lossrank"
     paper: ClassVar[str] = "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
-    plan: PredictorPlan = PredictorPlan(when="after", summary=True, weight_decay=0.01)
+    plan: PredictorPlan = PredictorPlan(when="after", summary=True, lr=3e-3, weight_decay=0.01, steps=500)

@@ -1,0 +1,71 @@
+"""One image file to bytes of one size, whatever a person's folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lossrank.sources import UnreadableSample
+
+__all__ = ["SUFFIXES", "read_image"]
+
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+ORIENTATION = 0x0112  # the EXIF tag
+
+
+def read_image(path: Path, image_size: int, channels: int = 3) -> Tensor:
+    """[channels, image_size, image_size] uint8: upright as its EXIF data say, its middle square, scaled.
+
+    Any mode becomes RGB or grey: palettes and CMYK are converted, what is transparent becomes white, of an animation
+    the first frame is taken, and 16-bit greys are scaled from 0..65535.
+
+    Raises:
+        UnreadableSample: the file is damaged, no image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS` allows.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft(image.mode, (2 * image_size, 2 * image_size))  # of a JPEG, decode no more than is needed
+            upright = _upright(image)
+            pixels = ImageOps.fit(
+                _eight_bits(upright, "RGB" if channels == 3 else "L"),
+                (image_size, image_size),
+                Image.Resampling.BILINEAR,
+            )
+    except Exception as error:  # readers of damaged files raise nearly anything
+        reason = str(error).replace(f"{path.parent}/", "") or "no reason given"
+        raise UnreadableSample(f"{type(error).__name__}: {reason}") from error
+    array = np.array(pixels)
+    return torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1).contiguous()
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
+    except Exception:  # the pixels are whole even where the words about them are not
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+    """The image in mode RGB or L."""
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_stretched(np.asarray(image, np.float64))).convert(mode)
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        over = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+    return image.convert(mode)
+
+
+def _stretched(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Greys of more than 8 bits as bytes: up to 1, 255 or 65535, whichever holds the largest; beyond, it is white."""
+    largest = float(values.max())
+    white = next((limit for limit in (1.0, 255.0, 65535.0) if largest <= limit), largest)
+    return (values.clip(min=0) * (255 / white)).round().astype(np.uint8)

@@ -1,0 +1,83 @@
+"""Recipes: read, checked, compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lossrank.config import Recipe, differences, dump_recipe, load_recipe, recipe_from
+from lossrank.errors import ConfigError
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
+
+
+def test_an_empty_recipe_is_the_default() -> None:
+    assert recipe_from({}) == Recipe()
+
+
+def test_a_recipe_survives_being_written_and_read() -> None:
+    recipe = recipe_from({"seed": 3, "model": {"options": {"width": 8}}, "train": {"milestones": [2, 5]}})
+    assert recipe_from(yaml.safe_load(dump_recipe(recipe))) == recipe
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("seed: 1\ntrain: {epochs: 7, lr: 0.5}\n")
+    recipe = load_recipe(path, {"train.epochs": 9, "data": "here"})
+    assert (recipe.seed, recipe.train.epochs, recipe.train.lr, recipe.data) == (1, 9, 0.5, "here")
+
+
+def test_rounds_count_the_training_with_all_the_labels() -> None:
+    assert recipe_from({"budget": {"initial": 40, "step": 40, "final": 240}}).rounds == 6
+    assert recipe_from({"budget": {"initial": 40, "step": 40, "final": 250}}).rounds == 7
+    assert recipe_from({"budget": {"initial": 40, "step": 40, "final": 40}}).rounds == 1
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"trian": {}}, "did you mean train"),
+        ({"train": {"epoch": 3}}, "did you mean train.epochs"),
+        ({"train": {"epochs": "many"}}, "train.epochs"),
+        ({"task": "knitting"}, "classification"),
+        ({"train": 3}, "fields of its own"),
+        ({"budget": {"initial": 50, "final": 40}}, "budget.final is 40; possible is 50 or more"),
+        ({"budget": {"step": 0}}, "budget.step is 0; possible is 1 or more"),
+        ({"train": {"lr": 0.0}}, "train.lr is 0.0"),
+    ],
+)
+def test_a_bad_recipe_says_what_is_possible(mapping: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        recipe_from(mapping)
+
+
+def test_a_missing_or_strange_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no recipe at"):
+        load_recipe(tmp_path / "none.yaml")
+    path = tmp_path / "list.yaml"
+    path.write_text("- 1\n")
+    with pytest.raises(ConfigError, match="holds a list"):
+        load_recipe(path)
+
+
+def test_differences_name_the_field_and_leave_out_what_may_move() -> None:
+    old = recipe_from({"data": "a", "train": {"epochs": 3, "device": "cpu"}})
+    new = recipe_from({"data": "b", "train": {"epochs": 4, "device": "auto"}})
+    assert differences(old, new) == {"train.epochs": (3, 4)}
+    assert differences(old, old) == {}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_shipped_recipe_is_read(path: Path) -> None:
+    assert load_recipe(path).rounds > 1
+
+
+def test_the_papers_cifar10_recipe_has_the_papers_numbers() -> None:
+    recipe = load_recipe(next(p for p in RECIPES if p.parent.name == "paper" and p.name == "cifar10.yaml"))
+    budget, train = recipe.budget, recipe.train
+    assert (budget.initial, budget.step, budget.final, budget.candidates) == (1000, 1000, 10_000, 10_000)
+    assert (recipe.rounds, budget.warm_start) == (10, True)
+    assert (train.epochs, train.batch_size, train.lr, train.milestones) == (150, 64, 0.1, [120])
+    assert (train.momentum, train.weight_decay, train.padding, train.flip) == (0.9, 5e-4, 2, True)
