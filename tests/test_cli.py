@@ -70,7 +70,7 @@ def test_select_writes_the_ids_to_label_next(pictures: tuple[Path, Path], tmp_pa
     out = tmp_path / "next.csv"
     options = ["--n", "7", "--out", str(out), "--image_size", "8", "--epochs", "3"]
     assert main(["select", str(labelled), str(unlabelled), *options]) == 0
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5", "6", "7"]
     assert len({row["id"] for row in rows}) == 7
     assert all((unlabelled / row["id"]).is_file() for row in rows)

@@ -82,16 +82,16 @@ def test_entropy_asks_for_the_largest_scores_among_its_candidates(tmp_path: Path
 def test_a_stopped_run_continues_to_the_same_result(tmp_path: Path) -> None:
     whole = run(small("l2r-al"), tmp_path / "whole")
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(stage: str) -> None:
         stages.append(stage)
         if len(stages) == 5:  # inside the second round
-            raise Stopped
+            raise StoppedError
 
     stages: list[str] = []
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(small("l2r-al"), tmp_path / "broken", watcher=Watcher(on_stage=stop))
     assert len((tmp_path / "broken" / "rounds.jsonl").read_text().splitlines()) == 1
     assert lasting(run(small("l2r-al"), tmp_path / "broken")) == lasting(whole)
@@ -103,7 +103,7 @@ def test_a_torn_last_row_is_played_again(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     rows = (tmp_path / "b" / "rounds.jsonl").read_text()
     (tmp_path / "b" / "rounds.jsonl").write_text(rows[:-25])
-    with pytest.raises(RunError, match="weights .* are missing"):
+    with pytest.raises(RunError, match=r"weights .* are missing"):
         run(small(), tmp_path / "b")  # its weights were thrown away when the row was complete
     assert lasting(run(small(), tmp_path / "a")) == lasting(whole)
 

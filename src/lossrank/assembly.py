@@ -19,7 +19,7 @@ from lossrank.models import MODELS
 from lossrank.pool import Pool, Transform
 from lossrank.rounds import Experiment
 from lossrank.runtime import Runtime
-from lossrank.strategies import STRATEGIES, PredictorPlan, Strategy
+from lossrank.strategies import STRATEGIES, PredictedLoss, PredictorPlan, Strategy
 from lossrank.tasks import Classification, Task
 from lossrank.transforms import Augment, Normalise
 
@@ -95,14 +95,13 @@ def build_strategy(recipe: Recipe) -> Strategy:
         raise ConfigError(
             f"strategy {recipe.strategy!r} made a {type(strategy).__name__}; expected a lossrank Strategy"
         )
-    plan = strategy.predictor()
-    if not recipe.predictor or plan is None:
+    if not isinstance(strategy, PredictedLoss):
         return strategy
     known = [f.name for f in dataclasses.fields(PredictorPlan)]
     for name in recipe.predictor:
         if name not in known:
             raise ConfigError(unknown_name("field of the predictor", name, known))
-    return dataclasses.replace(strategy, plan=dataclasses.replace(plan, **recipe.predictor))  # type: ignore[call-arg]
+    return dataclasses.replace(strategy, plan=dataclasses.replace(strategy.plan, **recipe.predictor))
 
 
 def resolve(dotted: str) -> Any:
@@ -152,7 +151,7 @@ def _call(function: Callable[..., Any], what: str, *arguments: Any, **options: A
 def _check_budget(recipe: Recipe, pool: Pool) -> None:
     if recipe.budget.final > len(pool):
         raise ConfigError(
-            f"budget.final asks for {recipe.budget.final} labels; the pool of {recipe.dataset!r} has {len(pool)} samples"
+            f"budget.final asks for {recipe.budget.final} labels; the pool of {recipe.dataset!r} has {len(pool)}"
         )
 
 

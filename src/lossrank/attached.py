@@ -173,7 +173,8 @@ class AttachedPredictor:
         """[batch] predicted loss of the samples in the latest forward pass."""
         head = self.head
         with evaluating(head):
-            return head([f.detach() for f in self.tap.features], self._summarised_or_none())
+            predicted: Tensor = head([f.detach() for f in self.tap.features], self._summarised_or_none())
+            return predicted
 
     @torch.no_grad()
     def fit(
@@ -338,7 +339,7 @@ def _inputs_and_targets(batch: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def _ids(batch: Sequence[Any]) -> Sequence[str]:
-    ids = batch.ids if hasattr(batch, "ids") else batch[-1]
+    ids: Sequence[str] = batch.ids if hasattr(batch, "ids") else batch[-1]
     if isinstance(ids, str | Tensor) or not all(isinstance(i, str) for i in ids):
         raise DataError(
             "a batch needs the ids of its samples as its last element, a sequence of strings such as file names; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -115,20 +116,28 @@ COMMANDS: dict[str, Callable[..., int]] = {
     command.__name__: command for command in (demo, run, report, select, strategies)
 }
 TAKES_RECIPE = frozenset({"run"})
+FLAGS = frozenset({"print_config"})  # options that take no value
 
 
 def _parser(arguments: Sequence[str]) -> ArgumentParser:
     """The parser. Only the command that is asked for learns its options: `lossrank --help` needs none of them."""
     parser = ArgumentParser(
         prog="lossrank",
+        print_config=None,  # ours prints the recipe, read from its file, rather than the parser's own defaults
         description="Choose what to label next, by ranking how much the model will lose on it.",
     )
     commands = parser.add_subcommands(required=True)
     for name, function in COMMANDS.items():
         meaning = (function.__doc__ or "").splitlines()[0]
-        command = recipe_parser() if name in TAKES_RECIPE and name in arguments else ArgumentParser()
+        command = (
+            recipe_parser(print_config=None)
+            if name in TAKES_RECIPE and name in arguments
+            else ArgumentParser(print_config=None)
+        )
         command.description = meaning
         if name in arguments:
-            command.add_function_arguments(function, as_group=False, as_positional=True)
+            command.add_function_arguments(function, as_group=False, as_positional=True, skip={*FLAGS})
+            for flag in FLAGS & inspect.signature(function).parameters.keys():
+                command.add_argument(f"--{flag}", action="store_true")
         commands.add_subcommand(name, command, help=meaning)
     return parser

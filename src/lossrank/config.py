@@ -166,7 +166,7 @@ def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
     _check_names(Recipe, mapping, "")
     parser = recipe_parser(exit_on_error=False)
     try:
-        return cast(Recipe, Recipe(**parser.instantiate(parser.parse_object(dict(mapping))).as_dict()))
+        return Recipe(**parser.instantiate(parser.parse_object(dict(mapping))).as_dict())
     except (ArgumentError, TypeError) as error:
         raise ConfigError(f"the recipe has a value of the wrong kind: {error}") from None
 

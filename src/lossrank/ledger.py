@@ -226,8 +226,9 @@ class Ledger:
         rows = self._connection.execute(
             "SELECT number, time, kind, sample, batch, rank, score, value, source FROM event ORDER BY number"
         )
-        for *head, value, source in rows:
-            yield Event(*head, None if value is None else json.loads(value), source)
+        for number, time, kind, sample, batch, rank, score, value, source in rows:
+            answer = None if value is None else json.loads(value)
+            yield Event(number, time, kind, sample, batch, rank, score, answer, source)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

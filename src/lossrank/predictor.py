@@ -7,7 +7,7 @@ any model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -149,8 +149,7 @@ def make_head(
     generator: torch.Generator | None = None,
 ) -> LossPredictor | MultiLevelLossPredictor:
     """The paper's head for one tapped layer or none, LL4AL's for several."""
-    make: Callable[..., LossPredictor | MultiLevelLossPredictor]
-    make, width = (
-        (LossPredictor, (channels[0] if channels else 0)) if len(channels) < 2 else (MultiLevelLossPredictor, channels)
-    )
-    return make(width, hidden, summary=summary, dropout=dropout, generator=generator)
+    options: dict[str, Any] = {"summary": summary, "dropout": dropout, "generator": generator}
+    if len(channels) > 1:
+        return MultiLevelLossPredictor(channels, hidden, **options)
+    return LossPredictor(channels[0] if channels else 0, hidden, **options)

@@ -78,7 +78,5 @@ def test_the_small_cnn_learns_the_digits_from_240_labels() -> None:
             optimizer.step()
     model.eval()
     with torch.no_grad():
-        right = sum(
-            int((model(b.inputs).argmax(1) == b.targets).sum()) for b in data.test.batches(transform=normalise)
-        )
+        right = sum(int((model(b.inputs).argmax(1) == b.targets).sum()) for b in data.test.batches(transform=normalise))
     assert right / len(data.test) > 0.93

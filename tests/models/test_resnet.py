@@ -74,7 +74,9 @@ def test_state_dicts_have_torchvisions_keys() -> None:
     assert keys[:2] == ["conv1.weight", "bn1.weight"]
     assert keys[-2:] == ["fc.weight", "fc.bias"]
     first = [k.removeprefix("layer1.0.") for k in keys if k.startswith("layer1.0.") and k.endswith(".weight")]
-    assert first == [f"{part}.weight" for part in "conv1 bn1 conv2 bn2 conv3 bn3 downsample.0 downsample.1".split()]
+    assert first == [
+        f"{part}.weight" for part in ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1"]
+    ]
     small = resnet18().state_dict()
     assert len(small) == 122
     assert "layer1.0.downsample.0.weight" not in small

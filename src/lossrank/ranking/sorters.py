@@ -210,13 +210,15 @@ class PairwiseSorter(Sorter):
 
     def rank(self, x: Tensor) -> Tensor:
         length = x.shape[-1]
-        ahead = x.unsqueeze(-2) - x.unsqueeze(-1)  # [batch, i, j] = x_j - x_i
+        # Above the diagonal only, [batch, i, j] = x_j - x_i: the reference's order of sums, for its rounding.
+        ahead = (x.unsqueeze(-2) - x.unsqueeze(-1)).triu(1)
         if length == 1:
             return torch.ones_like(x) + 0 * x
-        spread = ahead.detach().triu(1).flatten(1).std(-1)
-        spread = torch.where(spread > 0, spread, 1.0)[:, None, None]
-        larger = torch.sigmoid(ahead * (self.sharpness / spread))
-        return (1 + larger.sum(-1) - larger.diagonal(dim1=-2, dim2=-1)) / length
+        spread = ahead.detach().flatten(1).std(-1)
+        slope = self.sharpness / torch.where(spread > 0, spread, 1.0)[:, None, None]
+        behind = torch.sigmoid(ahead * slope).triu(1).sum(-1)
+        before = torch.sigmoid(-ahead * slope).triu(1).sum(-2)
+        return (behind + before + 1) / length
 
 
 SORTERS: dict[str, Callable[..., Sorter]] = {

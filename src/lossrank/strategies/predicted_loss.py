@@ -35,7 +35,7 @@ class L2RAL(PredictedLoss):
 
     name: ClassVar[str] = "l2r-al"
     paper: ClassVar[str] = "Learning to Rank for Active Learning: A Listwise Approach (L2R-AL)"
-    plan: PredictorPlan = PredictorPlan()
+    plan: PredictorPlan = field(default_factory=PredictorPlan)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class LL4AL(PredictedLoss):
 
     name: ClassVar[str] = "ll4al"
     paper: ClassVar[str] = "Yoo & Kweon, Learning Loss for Active Learning, CVPR 2019"
-    plan: PredictorPlan = PredictorPlan(taps="all", loss="margin", detach_after=0.6, optimizer="task")
+    plan: PredictorPlan = field(
+        default_factory=lambda: PredictorPlan(taps="all", loss="margin", detach_after=0.6, optimizer="task")
+    )
 
 
 @dataclass(frozen=True)
@@ -53,4 +55,6 @@ class LossRank(PredictedLoss):
 
     name: ClassVar[str] = "lossrank"
     paper: ClassVar[str] = "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
-    plan: PredictorPlan = PredictorPlan(when="after", summary=True, lr=3e-3, weight_decay=0.01, steps=500)
+    plan: PredictorPlan = field(
+        default_factory=lambda: PredictorPlan(when="after", summary=True, lr=3e-3, weight_decay=0.01, steps=500)
+    )
