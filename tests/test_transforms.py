@@ -70,7 +70,7 @@ def test_padding_is_black_before_normalising() -> None:
     images = torch.full((200, 1, 2, 2), 255, dtype=torch.uint8)
     out, _ = Augment(mean=(0.5,), std=(0.25,), padding=1)(images, LABELS, seeded())
     assert out.unique().tolist() == [-2.0, 2.0]  # (0 - .5) / .25 and (1 - .5) / .25
-    # A crop of 2x2 out of 4x4 at one of 9 places shows 4, 2 or 1 of the 4 white pixels: 9 * 4 / 81 * 4 = 16/9 on average
+    # A 2x2 crop out of 4x4 shows 4 white pixels at the middle one of 9 places, 2 at four, 1 at four: (4 + 8 + 4) / 9.
     assert (out > 0).sum((1, 2, 3)).float().mean().item() == pytest.approx(16 / 9, abs=0.15)
 
 

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from lossrank.errors import ConfigError, RunError
 from lossrank.ranking.counting import count_in_first_layer
-from lossrank.ranking.pretrain import PretrainSettings, _rate, fast_settings, pretrain_sorter
+from lossrank.ranking.pretrain import PretrainSettings, fast_settings, pretrain_command, pretrain_sorter
+from lossrank.ranking.pretrain_settings import learning_rate_share
 from lossrank.ranking.sorter_scores import score_sorter
 from lossrank.ranking.sorters import GRUSorter, PairwiseSorter
 from lossrank.ranking.synthetic import descending_ranks
@@ -30,14 +31,14 @@ def test_defaults_are_the_reference_s() -> None:
     assert (defaults.epochs, defaults.sequences, defaults.batch, defaults.learning_rate) == (400, 360_000, 256, 1e-3)
     assert defaults.steps == 1407
     # 0-based epochs 68, 69, 138 and 139: the reference's scheduler steps before the epoch's first batch.
-    assert [_rate(defaults, epoch, 0) for epoch in (0, 68, 69, 138, 139)] == [1, 1, 0.5, 0.5, 0.25]
+    assert [learning_rate_share(defaults, epoch, 0) for epoch in (0, 68, 69, 138, 139)] == [1, 1, 0.5, 0.5, 0.25]
 
 
 def test_cosine_rises_and_falls_to_zero() -> None:
     settings = PretrainSettings(epochs=10, sequences=640, batch=64, schedule="cosine", warm_up=4)
-    assert _rate(settings, 0, 0) == 0.25
-    assert _rate(settings, 5, 0) == pytest.approx(0.5)
-    assert _rate(settings, 9, 9) < 1e-3
+    assert learning_rate_share(settings, 0, 0) == 0.25
+    assert learning_rate_share(settings, 5, 0) == pytest.approx(0.5)
+    assert learning_rate_share(settings, 9, 9) < 1e-3
 
 
 def test_a_training_writes_weights_and_a_card(tmp_path: Path) -> None:
@@ -66,12 +67,12 @@ import torch
 torch.set_num_threads(1)
 from lossrank.ranking import pretrain
 settings = pretrain.PretrainSettings(**__import__("json").loads(sys.argv[1]))
-ran = pretrain._Training.run_epoch
+ran = pretrain.SorterTraining.run_epoch
 def slow(self):
     improved = ran(self)
     time.sleep(0.3)
     return improved
-pretrain._Training.run_epoch = slow
+pretrain.SorterTraining.run_epoch = slow
 pretrain.pretrain_sorter(settings, out=Path(sys.argv[2]), progress=False)
 """
 
@@ -81,7 +82,7 @@ def test_killed_and_continued_ends_with_the_same_weights(tmp_path: Path) -> None
     expected = pretrain_sorter(SMALL, out=straight, progress=False)
     worker = subprocess.Popen([sys.executable, "-c", _WORKER, json.dumps(asdict(SMALL)), str(broken)])
     deadline = time.monotonic() + 60
-    while not broken.with_suffix(".resume").exists():
+    while not broken.exists():
         assert time.monotonic() < deadline
         assert worker.poll() is None
         time.sleep(0.02)
@@ -101,12 +102,22 @@ def test_continuing_another_training_is_refused(tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lossrank.ranking.pretrain._Training.card", stop)
+        patch.setattr("lossrank.ranking.sorter_training.SorterTraining.card", stop)
         with pytest.raises(KeyboardInterrupt):
             pretrain_sorter(SMALL, out=out, progress=False)
     with pytest.raises(RunError, match=r"s\.resume holds an unfinished training"):
         pretrain_sorter(PretrainSettings(**{**asdict(SMALL), "seed": 6}), out=out, progress=False)
     assert pretrain_sorter(SMALL, out=out, progress=False)["steps"] == 30
+
+
+def test_a_finished_sorter_is_never_written_over(tmp_path: Path) -> None:
+    out = tmp_path / "s.safetensors"
+    card = pretrain_sorter(SMALL, out=out, progress=False)
+    written = out.stat().st_mtime_ns
+    assert pretrain_sorter(SMALL, out=out, progress=False) == card
+    with pytest.raises(RunError, match="holds a finished sorter"):
+        pretrain_sorter(PretrainSettings(**{**asdict(SMALL), "seed": 6}), out=out, progress=False)
+    assert out.stat().st_mtime_ns == written
 
 
 def test_starts_from_other_weights(tmp_path: Path) -> None:
@@ -123,6 +134,17 @@ def test_the_global_random_state_is_left_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     pretrain_sorter(SMALL, out=tmp_path / "s.safetensors", progress=False)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_command_prints_where_and_how_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    try:
+        pretrain_command(2, out=tmp_path / "s.safetensors", preset="fast", epochs=1)
+    finally:
+        torch.set_num_threads(threads)
+    printed = capsys.readouterr().out
+    assert "on the mixture, after 100 steps" in printed
+    assert "N(0, 10^2)" in printed
 
 
 def test_settings_that_make_no_sense(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -141,20 +142,21 @@ def _read_packed(path: Path) -> tuple[tuple[Tensor, Tensor], str]:
         raise DataError(f"{path} cannot be read: {error}; {LAYOUTS}") from error
     if len(offsets) != len(labels) + 1 or offsets[0] != 0 or offsets[-1] != len(jpeg) or (np.diff(offsets) < 0).any():
         raise DataError(f"{path}: {len(offsets)} offsets do not cut {len(jpeg)} bytes into {len(labels)} images")
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
-        chunks = np.array_split(np.arange(len(labels)), max(1, len(labels) // 512))
-        images = list(threads.map(lambda rows: _decoded(path, jpeg, offsets, rows), chunks))
+    pieces = jpeg.tobytes(), offsets.tolist()
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow lets go of the interpreter while it decodes
+        parts = np.array_split(np.arange(len(labels)), max(1, len(labels) // 512))
+        images = list(threads.map(lambda rows: _decoded(path, *pieces, rows.tolist()), parts))
     pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).contiguous()
     return (pixels, torch.from_numpy(labels).long()), hashlib.sha256(raw).hexdigest()
 
 
-def _decoded(path: Path, jpeg: Any, offsets: Any, rows: Any) -> Any:
-    """[rows, 32, 32, 3]"""
+def _decoded(path: Path, jpeg: bytes, offsets: Sequence[int], rows: Sequence[int]) -> Any:
+    """[rows, 32, 32, 3] bytes."""
     pixels = np.empty((len(rows), 32, 32, 3), np.uint8)
     for place, row in enumerate(rows):
         try:
-            with Image.open(io.BytesIO(jpeg[offsets[row] : offsets[row + 1]].tobytes())) as image:
-                pixels[place] = np.asarray(image.convert("RGB"))
+            with Image.open(io.BytesIO(jpeg[offsets[row] : offsets[row + 1]]), formats=("JPEG",)) as image:
+                pixels[place] = image if image.mode == "RGB" else image.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             raise DataError(f"image {row} of {path} cannot be read as 32x32 pixels: {error}") from error
     return pixels

@@ -54,7 +54,8 @@ def from_dataset(
         chosen = held_out(known, test_fraction)
         if not chosen:
             raise DataError(f"{len(pool)} samples leave none to hold out: no class has two")
-        train = pool.view([i for i in pool.ids if i not in chosen])
+        # What cannot be read stays on the side of what may be labelled, to be listed there.
+        train = pool.view([i for i in dict.fromkeys([*pool.ids, *pool.unreadable]) if i not in chosen])
         held = pool.view([i for i in pool.ids if i in chosen])
     else:
         train, (held, _) = pool, _checked(test, test_ids, test_targets, classes, workers)
@@ -79,4 +80,4 @@ def _checked(
     for batch in pool.batches():
         check_classes(batch.targets, batch.ids, classes)
         known |= zip(batch.ids, batch.targets.tolist(), strict=True)
-    return pool.view(pool.ids), known  # those that could not be read are known by now
+    return pool, known

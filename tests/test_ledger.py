@@ -1,0 +1,201 @@
+"""The ledger: nothing asked twice, nothing answered lost, nothing rewritten."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lossrank.errors import LedgerError
+from lossrank.ledger import Choice, Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
+        yield opened  # type: ignore[misc]
+
+
+def test_a_choice_is_kept_in_order_with_its_scores(ledger: Ledger) -> None:
+    ledger.ask(0, [("b.jpg", 2.5), ("a.jpg", None)], "initial")
+    assert ledger.batch(0) == (Choice("b.jpg", 2.5, 0), Choice("a.jpg", None, 1))
+    assert ledger.batch(1) == ()
+    assert ledger.open_questions() == ("b.jpg", "a.jpg")
+
+
+def test_answers_come_back_in_the_order_asked_and_by_batch(ledger: Ledger) -> None:
+    ledger.ask(0, [("b", None), ("a", None)], "initial")
+    ledger.ask(1, [("c", 1.0)], "entropy")
+    ledger.answer({"c": "dog", "a": {"x": [1, 2]}}, "oracle")
+    assert list(ledger.labelled().items()) == [("a", {"x": [1, 2]}), ("c", "dog")]
+    assert ledger.labelled(up_to_batch=0) == {"a": {"x": [1, 2]}}
+    assert ledger.asked(up_to_batch=0) == {"a", "b"}
+    assert ledger.open_questions() == ("b",)
+
+
+def test_the_same_words_again_change_nothing(ledger: Ledger) -> None:
+    for _ in range(2):
+        ledger.ask(0, [("a", 1.0)], "initial")
+        ledger.answer({"a": 3}, "oracle")
+    assert [event.kind for event in ledger.history()] == ["ask", "answer"]
+
+
+def test_contradictions_are_refused_by_name_and_leave_nothing(ledger: Ledger) -> None:
+    ledger.ask(0, [("a", None)], "initial")
+    ledger.answer({"a": 1}, "oracle")
+    ledger.retire(["gone"], "cannot be read")
+    for call, message in (
+        (lambda: ledger.ask(0, [("b", None)], "again"), "batch 0 was written down with other samples: a"),
+        (lambda: ledger.ask(1, [("b", None), ("a", None)], "x"), "1 samples were asked in an earlier batch: a"),
+        (lambda: ledger.ask(1, [("b", None), ("b", None)], "x"), "batch 1 asks twice: b"),
+        (lambda: ledger.ask(1, [("gone", None)], "x"), "1 samples were retired: gone"),
+        (lambda: ledger.answer({"zzz": 1}, "x"), "never asked: zzz"),
+        (lambda: ledger.answer({"a": 2}, "x"), "another answer already: a; revise corrects one"),
+        (lambda: ledger.revise("b", 2, "x"), "'b' has no answer to revise"),
+    ):
+        with pytest.raises(LedgerError, match=message):
+            call()
+    assert [event.kind for event in ledger.history()] == ["ask", "answer", "retire"]
+
+
+def test_a_correction_wins_and_history_keeps_both(ledger: Ledger) -> None:
+    ledger.ask(0, [("a", None)], "initial")
+    ledger.answer({"a": "cat"}, "ann")
+    ledger.revise("a", "dog", "bob")
+    assert ledger.labelled() == {"a": "dog"}
+    assert [(e.kind, e.value, e.source) for e in ledger.history()][1:] == [
+        ("answer", "cat", "ann"),
+        ("revise", "dog", "bob"),
+    ]
+
+
+def test_a_skipped_question_is_closed_until_it_is_answered(ledger: Ledger) -> None:
+    ledger.ask(0, [("a", None), ("b", None)], "initial")
+    ledger.skip(["a"], "blurred")
+    assert ledger.open_questions() == ("b",)
+    assert ledger.skipped() == {"a": "blurred"}
+    ledger.answer({"a": 1}, "late")
+    assert ledger.skipped() == {}
+
+
+def test_history_cannot_be_rewritten(ledger: Ledger) -> None:
+    ledger.ask(0, [("a", None)], "initial")
+    connection = sqlite3.connect(ledger.path)
+    for statement in ("UPDATE event SET sample = 'b'", "DELETE FROM event"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            connection.execute(statement)
+    connection.close()
+
+
+def test_files_that_are_no_ledger(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database, and long enough to be taken for one" * 20)
+    with pytest.raises(LedgerError, match="cannot be opened as a ledger"):
+        Ledger.open(tmp_path / "text")
+    with Ledger.open(tmp_path / "newer") as ledger:
+        ledger._connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(LedgerError, match="format 99, from a newer lossrank"):
+        Ledger.open(tmp_path / "newer")
+
+
+def test_a_full_disk_takes_back_the_call_and_nothing_else(ledger: Ledger) -> None:
+    ledger.ask(0, [("a", None)], "initial")
+    pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+    ledger._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(LedgerError, match=r"full.*Everything written before is safe"):
+        ledger.ask(1, [(f"sample with a long name {n}", None) for n in range(2000)], "entropy")
+    assert ledger.batch(1) == ()
+    assert ledger.asked() == {"a"}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from lossrank.ledger import Ledger
+with Ledger.open(Path(sys.argv[1])) as ledger:
+    for batch in range(100_000):
+        ids = [f"{batch}-{n}" for n in range(3)]
+        ledger.ask(batch, [(i, None) for i in ids], "test")
+        ledger.answer({i: batch for i in ids}, "test")
+        print(batch, flush=True)  # said only when the answers are on disk
+"""
+
+
+def test_a_killed_writer_loses_no_answer_it_had_confirmed(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "0\n"
+    time.sleep(0.3)
+    os.kill(writer.pid, signal.SIGKILL)
+    confirmed = [0, *(int(line) for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n"))]
+    writer.stdout.close()
+    writer.wait()
+    with Ledger.open(path) as ledger:
+        labelled = ledger.labelled()
+        assert {f"{batch}-{n}" for batch in confirmed for n in range(3)} <= labelled.keys()
+        assert len(labelled) % 3 == 0, "answers arrive a whole call at a time"
+        asks = [event.sample for event in ledger.history() if event.kind == "ask"]
+        assert len(asks) == len(set(asks))
+        ledger.ask(10**6, [("after", None)], "goes on")
+
+
+names = st.sampled_from("abcdef")
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.lists(names, min_size=1, max_size=3, unique=True)),
+        st.tuples(st.just("answer"), st.dictionaries(names, st.integers(0, 2), min_size=1, max_size=3)),
+        st.tuples(st.just("revise"), st.tuples(names, st.integers(0, 2))),
+        st.tuples(st.just("retire"), st.lists(names, min_size=1, max_size=2, unique=True)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps)
+def test_it_agrees_with_plain_sets_and_dicts(tmp_path_factory: pytest.TempPathFactory, history: list[object]) -> None:
+    asked: list[str] = []
+    answers: dict[str, int] = {}
+    retired: set[str] = set()
+    with Ledger.open(tmp_path_factory.mktemp("model") / "ledger.sqlite") as ledger:
+        for batch, (verb, what) in enumerate(history):  # type: ignore[misc]
+            allowed = {
+                "ask": lambda w: not set(w) & (set(asked) | retired),
+                "answer": lambda w: set(w) <= set(asked) and all(answers.get(i, v) == v for i, v in w.items()),
+                "revise": lambda w: w[0] in answers,
+                "retire": lambda w: True,
+            }[verb](what)
+            call = {
+                "ask": lambda w, b=batch: ledger.ask(b, [(i, None) for i in w], "t"),
+                "answer": lambda w: ledger.answer(w, "t"),
+                "revise": lambda w: ledger.revise(*w, "t"),
+                "retire": lambda w: ledger.retire(w, "t"),
+            }[verb]
+            # An answer that a revision has changed may be repeated only as it was first given: leave those out.
+            if verb == "answer" and any(i in answers for i in what):
+                continue
+            if not allowed:
+                with pytest.raises(LedgerError):
+                    call(what)
+                continue
+            call(what)
+            if verb == "ask":
+                asked += what
+            elif verb == "answer":
+                answers |= what
+            elif verb == "revise":
+                answers[what[0]] = what[1]
+            else:
+                retired |= set(what)
+        assert ledger.asked() == set(asked)
+        assert ledger.labelled() == answers
+        assert list(ledger.labelled()) == [i for i in asked if i in answers]
+        assert set(ledger.retired()) == retired
