@@ -100,9 +100,8 @@ def torment(context: Any, scratch: Path, kills: int, chance: random.Random) -> i
         play_to_the_end(context, strategy, folder)
         if outcome(folder) != undisturbed[strategy]:
             differing.append(folder.name)
-    print(
-        f"{hits} kills over {victims} runs of {', '.join(STRATEGIES)}: {len(differing)} runs differ from undisturbed ones"
-    )
+    names = ", ".join(STRATEGIES)
+    print(f"{hits} kills over {victims} runs of {names}: {len(differing)} runs differ from undisturbed ones")
     return 1 if differing else 0
 
 

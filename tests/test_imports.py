@@ -23,7 +23,6 @@ ORDER = (
     "folder",
     "ledger",
     "sources",
-    "mapstyle",
     "pool",
     "transforms",
     "signals",

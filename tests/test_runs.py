@@ -15,9 +15,11 @@ import torch
 
 from lossrank.assembly import assemble, build_strategy, load_data
 from lossrank.config import Recipe, recipe_from
+from lossrank.datasets import ImageData
 from lossrank.errors import ConfigError, DataError, RunError, StrategyError, TrainingError
 from lossrank.folder import FolderLock
 from lossrank.ledger import Ledger
+from lossrank.pool import Pool, UnreadableSample
 from lossrank.rounds import Watcher, learn, start
 from lossrank.runs import run
 from lossrank.sweep import plan, sweep
@@ -226,6 +228,35 @@ def test_your_own_model_and_strategy_by_dotted_name(tmp_path: Path) -> None:
     assert len(rows) == 3
     with pytest.raises(ConfigError, match=r"model.taps is empty"):
         build_strategy(small()), assemble(small(model={"name": "lossrank.models:small_cnn"}))
+
+
+class Spoilt:
+    """Pictures that are read when they are asked for; every fifth file is broken."""
+
+    ids = tuple(f"{n:03d}.png" for n in range(90))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        if index % 5 == 0:
+            raise UnreadableSample("truncated")
+        return torch.full((1, 8, 8), index, dtype=torch.uint8), index % 2
+
+
+@pytest.mark.parametrize("strategy", ["random", "entropy", "core-set"])
+def test_samples_that_cannot_be_read_are_listed_and_never_chosen(tmp_path: Path, strategy: str) -> None:
+    test = load_data(small()).test
+    held_out = test.answered({i: torch.tensor(n % 2) for n, i in enumerate(test.ids)})
+    data = ImageData(Pool(Spoilt()), held_out, ("even", "odd"), (0.5,), (0.5,))
+    recipe = small(strategy, dataset="folder", budget={"initial": 20, "step": 20, "final": 80})
+    rows = run(recipe, tmp_path, assemble(recipe, data))
+    broken = set(Spoilt.ids[::5])
+    assert {sample["id"] for sample in rows[-1]["unreadable"]} == broken
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert len(ledger.asked()) == 72, "everything that can be read was asked for, and no more"
+        assert not ledger.asked() & broken
+        assert ledger.retired().keys() == broken
 
 
 def test_a_sweep_plays_every_run_and_reports_the_broken_one(tmp_path: Path) -> None:

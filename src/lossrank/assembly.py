@@ -15,7 +15,7 @@ from lossrank.config import ModelRecipe, Recipe, TrainRecipe
 from lossrank.datasets import DATASETS, ImageData
 from lossrank.errors import ConfigError, unknown_name
 from lossrank.ledger import SampleId
-from lossrank.models import MODELS
+from lossrank.models import MODELS, weights_from
 from lossrank.pool import Pool, Transform
 from lossrank.rounds import Experiment
 from lossrank.runtime import Runtime
@@ -76,9 +76,7 @@ def build_task(recipe: Recipe, data: ImageData) -> Task:
     options = {**fitting, **recipe.model.options}
 
     def build(generator: torch.Generator) -> nn.Module:
-        # Layers draw their first weights from the global generator: lend it one that is ours.
-        with torch.random.fork_rng():
-            torch.manual_seed(generator.initial_seed())
+        with weights_from(generator):
             model = _call(factory, f"model {recipe.model.name!r}", classes=len(data.classes), **options)
         if not isinstance(model, nn.Module):
             raise ConfigError(f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module")

@@ -25,6 +25,7 @@ from lossrank.ledger import Ledger, SampleId
 from lossrank.pool import Pool, Transform
 from lossrank.runtime import Runtime
 from lossrank.seeding import Purpose, generator
+from lossrank.signals import Signals
 from lossrank.strategies.base import Strategy, check_choice
 from lossrank.tasks.base import Task
 from lossrank.training import Companion, Lesson, attach_predictor, fit_after, train
@@ -98,20 +99,21 @@ class Choice:
 
 def start(experiment: Experiment) -> Learner:
     """A new model, and its loss predictor if the strategy has one."""
-    recipe = experiment.recipe
-    model = experiment.runtime.module(experiment.task.model(generator(recipe.seed, "model")))
+    recipe, runtime = experiment.recipe, experiment.runtime
+    model = runtime.module(experiment.task.model(generator(recipe.seed, "model")))
     plan = experiment.strategy.predictor()
     if plan is None:
         return Learner(model, None)
-    few = experiment.pool.ids[:2]
-    batch = next(iter(experiment.pool.batches(few, 2, transform=experiment.normalise)))
-    example = experiment.runtime.tensor(batch.inputs)
-    return Learner(model, attach_predictor(model, experiment.task, plan, recipe.train, recipe.seed, example))
+    example = next(experiment.pool.batches(batch_size=2, transform=experiment.normalise))
+    return Learner(
+        model, attach_predictor(model, experiment.task, plan, recipe.train, recipe.seed, runtime.tensor(example.inputs))
+    )
 
 
 def ask_initial(experiment: Experiment, ledger: Ledger) -> None:
     """Ask for the first labels: the same ones for every strategy at one seed."""
-    first = shuffled(experiment, "initial", 0)[: experiment.recipe.budget.initial]
+    budget = experiment.recipe.budget
+    first = _readable(experiment.pool, shuffled(experiment, "initial", 0), budget.initial)
     _ask(experiment, ledger, 0, Choice([(i, None) for i in first]), "drawn at random to begin with")
 
 
@@ -199,16 +201,35 @@ def choose(
     strategy = experiment.strategy
     signals = collect(view, experiment.pool, ids, strategy.needs).sorted()
     known = collect(view, experiment.answered_pool, labelled, strategy.needs_labelled)
-    wanted = min(wanted, len(signals))
-    if wanted == 0:
-        return Choice([])
-    chosen = strategy.select(signals, known, wanted, generator(experiment.recipe.seed, "select", number))
-    check_choice(strategy.name, chosen, signals.ids, wanted)
-    if strategy.score is None:
+    chosen = _select(experiment, signals, known, wanted, number)
+    if not strategy.needs:  # nothing was read to choose: read the chosen now, and choose again without the broken
+        while len(_readable(experiment.pool, chosen, len(chosen))) < len(chosen):
+            signals = Signals(tuple(i for i in signals.ids if i not in experiment.pool.unreadable))
+            chosen = _select(experiment, signals, known, wanted, number)
+    if strategy.score is None or not chosen:
         return Choice([(i, None) for i in chosen])
     scores = dict(zip(signals.ids, signals.finite(strategy.score).tolist(), strict=True))
     ranking = [(i, scores[i]) for i in signals.top(strategy.score, len(signals))]
     return Choice([(i, scores[i]) for i in chosen], ranking)
+
+
+def _select(experiment: Experiment, signals: Signals, known: Signals, wanted: int, number: int) -> list[SampleId]:
+    strategy, wanted = experiment.strategy, min(wanted, len(signals))
+    if wanted == 0:
+        return []
+    chosen = strategy.select(signals, known, wanted, generator(experiment.recipe.seed, "select", number))
+    check_choice(strategy.name, chosen, signals.ids, wanted)
+    return chosen
+
+
+def _readable(pool: Pool, ids: Sequence[SampleId], n: int) -> list[SampleId]:
+    """The first n of `ids` that can be read; fewer where there are fewer."""
+    found: list[SampleId] = []
+    for batch in pool.batches(ids, n) if n else ():
+        found += batch.ids
+        if len(found) >= n:
+            break
+    return found[:n]
 
 
 def shuffled(experiment: Experiment, purpose: Purpose, number: int) -> list[SampleId]:
@@ -260,7 +281,7 @@ def _row(
         "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],
-        "notes": [],
+        "notes": [] if asked or number + 1 == experiment.recipe.rounds else ["nothing readable is left to ask for"],
     }
 
 

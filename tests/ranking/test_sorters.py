@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -215,3 +217,13 @@ def test_fast_recurrence_equals_the_layer_it_replaces() -> None:
     expected = torch.autograd.grad((slow * weights).sum(), inputs)
     for got, want in zip(torch.autograd.grad((fast * weights).sum(), inputs), expected, strict=True):
         torch.testing.assert_close(got, want, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("length", PRETRAINED_LENGTHS)
+def test_the_card_says_what_the_training_measured(length: int) -> None:
+    folder = resources.files("lossrank.ranking") / "weights"
+    card = json.loads((folder / f"gru_constrained_{length}.json").read_text())
+    text = (folder / "README.md").read_text()
+    assert f"**{card['validation_l1']:.4f}**" in text
+    assert f"{card['seconds']} s" in text
+    assert (folder / f"gru_constrained_{length}.safetensors").stat().st_size < 1_000_000

@@ -156,7 +156,7 @@ def _decoded(path: Path, jpeg: bytes, offsets: Sequence[int], rows: Sequence[int
     for place, row in enumerate(rows):
         try:
             with Image.open(io.BytesIO(jpeg[offsets[row] : offsets[row + 1]]), formats=("JPEG",)) as image:
-                pixels[place] = image if image.mode == "RGB" else image.convert("RGB")
+                pixels[place] = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:
             raise DataError(f"image {row} of {path} cannot be read as 32x32 pixels: {error}") from error
     return pixels

@@ -1,0 +1,124 @@
+"""Collecting: scores belong to their ids, and the model is only read."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lossrank.attached import attach
+from lossrank.collect import View, collect, measure
+from lossrank.errors import DataError, StrategyError
+from lossrank.pool import Pool
+from lossrank.runtime import Runtime
+from lossrank.signals import Signals
+from lossrank.tasks import Classification
+from lossrank.transforms import Normalise
+
+IDS = [f"s{n * 37 % 101}" for n in range(60)]
+
+
+def net(generator: torch.Generator | None = None) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+
+TASK = Classification(("a", "b", "c"), net, ("1",))
+
+
+@pytest.fixture
+def pool() -> Pool:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(60, 3, 2, 2, generator=generator)
+    return Pool(inputs, IDS, torch.randint(3, (60,), generator=generator))
+
+
+@pytest.fixture
+def view() -> View:
+    model = net()
+    predictor = attach(model, "1", generator=torch.Generator().manual_seed(1), example=torch.zeros(2, 3, 2, 2))
+    return View(model, TASK, Normalise(), Runtime(torch.device("cpu")), 7, predictor)
+
+
+ALL = frozenset({"predicted_loss", "uncertainty", "embedding", "summary", "probabilities"})
+
+
+def test_scores_line_up_with_ids_in_any_order(view: View, pool: Pool) -> None:
+    forward = collect(view, pool, IDS, ALL)
+    backward = collect(view, pool, IDS[::-1], ALL)
+    assert forward.ids == tuple(IDS)
+    for name in ALL:
+        torch.testing.assert_close(forward[name], backward[name].flip(0))
+    one = collect(view, pool, [IDS[33]], ALL)
+    for name in ALL:
+        torch.testing.assert_close(one[name][0], forward[name][33])
+
+
+def test_the_columns_are_what_their_names_say(view: View, pool: Pool) -> None:
+    found = collect(view, pool, IDS[:5], ALL)
+    inputs = next(pool.batches(IDS[:5], 5)).inputs
+    with torch.no_grad():
+        outputs = view.model.eval()(inputs)
+        embedding = view.model[1](inputs.flatten(1))  # type: ignore[index]
+    torch.testing.assert_close(found["probabilities"], outputs.softmax(1))
+    torch.testing.assert_close(found["embedding"], embedding)
+    torch.testing.assert_close(found["uncertainty"], TASK.uncertainty(outputs))
+    assert view.predictor is not None
+    torch.testing.assert_close(found["predicted_loss"], view.predictor.head(embedding).detach())
+
+
+def test_the_model_is_only_read(view: View, pool: Pool) -> None:
+    view.model.train()
+    view.model[2].eval()  # type: ignore[index]
+    modes = [module.training for module in view.model.modules()]
+    before, random = copy.deepcopy(view.model.state_dict()), torch.get_rng_state()
+    collect(view, pool, IDS, ALL)
+    measure(view, pool, IDS, "uncertainty")
+    assert [module.training for module in view.model.modules()] == modes
+    assert all(torch.equal(before[name], tensor) for name, tensor in view.model.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
+    assert not any(module._forward_hooks for module in list(view.model.modules())[1:] if module is not view.model[1])
+
+
+def test_a_measurement_by_hand(view: View, pool: Pool) -> None:
+    found = measure(view, pool, IDS, "uncertainty")
+    batch = next(pool.batches(IDS, 60))
+    with torch.no_grad():
+        outputs = view.model.eval()(batch.inputs)
+    assert found.metric == pytest.approx(float((outputs.argmax(1) == batch.targets).float().mean()))
+    assert found.loss == pytest.approx(float(TASK.loss(outputs, batch.targets).mean()))
+    assert found.spearman is not None
+    assert -1 <= found.spearman <= 1
+    assert measure(view, pool, IDS, None).spearman is None
+
+
+def test_a_perfect_score_has_spearman_one(view: View, pool: Pool) -> None:
+    class Told(Classification):
+        def uncertainty(self, outputs: Tensor) -> Tensor:
+            return self.loss(outputs, torch.zeros(len(outputs), dtype=torch.long))
+
+    told = View(view.model, Told(TASK.classes, net, ("1",)), Normalise(), view.runtime, 7)
+    all_zero = pool.answered({i: torch.tensor(0) for i in IDS})
+    found = measure(told, all_zero, IDS, "uncertainty")
+    assert found.spearman == pytest.approx(1.0)
+    assert found.top10_recall == 1.0
+
+
+def test_a_column_that_cannot_be_given_names_those_that_can(view: View, pool: Pool) -> None:
+    with pytest.raises(StrategyError, match=r"Classification cannot give it.*did you mean uncertainty"):
+        collect(view, pool, IDS, frozenset({"uncertanty"}))
+    alone = View(view.model, TASK, Normalise(), view.runtime, 7)
+    with pytest.raises(StrategyError, match="predicted_loss"):
+        collect(alone, pool, IDS, frozenset({"predicted_loss"}))
+
+
+def test_signals_refuse_what_does_not_fit() -> None:
+    with pytest.raises(DataError, match="of which are repeated: a"):
+        Signals(("a", "b", "a"))
+    with pytest.raises(DataError, match="column 'x' has 3 rows for 2 ids"):
+        Signals(("a", "b"), {"x": torch.zeros(3)})
+    with pytest.raises(StrategyError, match="unknown column 'y'"):
+        _ = Signals(("a",), {"x": torch.zeros(1)})["y"]
