@@ -4,7 +4,8 @@ A rank is a count, and a GRU cell holds a counter in itself: with the update gat
 keeps its state while x is above the threshold c and takes the candidate tanh(h + e), one small step up, while x
 is below. Half of the first layer's units count so, at thresholds spread over the training data; the others tell
 where x itself lies. The layers above start as usual and learn to read the count at x. Measured at length 16 with
-500 iterations of 64 lists at the same learning rate: L1 .031 against .049 from the usual first weights.
+500 steps of 64 lists, L1 on the mixture at peak learning rates .001 / .008 / .03 / .06: .054 / .031 / .026 / .024,
+against .089 / .049 / .469 / .248 from the usual first weights, which larger rates break (their best: .034 at .02).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,9 +42,15 @@ def draw_family(name: str, batch: int, length: int, generator: torch.Generator) 
 def descending_ranks(x: Tensor) -> Tensor:
     """SoDeep's target: the largest of [..., list] gets 1/list, the smallest 1; ties get distinct ranks."""
     length = x.shape[-1]
-    order = x.argsort(-1, descending=True)
-    ranks = torch.arange(1, length + 1, device=x.device, dtype=x.dtype) / length
-    return torch.empty_like(x).scatter_(-1, order, ranks.expand_as(x))
+    ranks = torch.arange(length, 0, -1, device=x.device, dtype=x.dtype) / length
+    return torch.empty_like(x).scatter_(-1, _argsort(x), ranks.expand_as(x))
+
+
+def _argsort(x: Tensor) -> Tensor:
+    """Ascending; on a CPU NumPy sorts many short rows about four times faster than torch does."""
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        return torch.from_numpy(np.argsort(x.detach().numpy(), axis=-1))
+    return x.argsort(-1)
 
 
 def _check(batch: int, length: int) -> None:
@@ -66,7 +73,7 @@ def _ramp(batch: int, length: int, generator: torch.Generator) -> Tensor:
 
 def _shuffled_ramp(batch: int, length: int, generator: torch.Generator) -> Tensor:
     ramp = _ramp(batch, length, generator)
-    return ramp.gather(1, torch.rand(ramp.shape, generator=generator, device=ramp.device).argsort(1))
+    return ramp.gather(1, _argsort(torch.rand(ramp.shape, generator=generator, device=ramp.device)))
 
 
 def _uniform_then_normal(batch: int, length: int, generator: torch.Generator) -> Tensor:
@@ -80,7 +87,7 @@ def _shuffled_ramp_then_uniform(batch: int, length: int, generator: torch.Genera
     ramp = _partial_ramp(length, size, generator)
     # A random order of the first `size` places; the places behind keep theirs, because their keys are larger.
     keys = torch.rand(ramp.shape, generator=generator, device=ramp.device)
-    ramp = ramp.gather(1, torch.where(place < size, keys, 2.0).argsort(1))
+    ramp = ramp.gather(1, _argsort(torch.where(place < size, keys, 2.0)))
     return torch.where(place < size, ramp, _uniform(batch, length, generator))
 
 
