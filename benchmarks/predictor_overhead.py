@@ -1,4 +1,4 @@
-"""What an attached L2R-AL predictor costs: a training step with and without it, and scoring against a bare forward pass.
+"""What an attached L2R-AL predictor costs, in training and in scoring.
 
     python benchmarks/predictor_overhead.py
 

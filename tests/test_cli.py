@@ -95,7 +95,7 @@ def test_strategies_are_listed_with_what_they_need(capsys: pytest.CaptureFixture
         assert name in said
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["demo"], ["select"], ["report"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["demo"], ["select"], ["report"], ["pretrain-sorter"]])
 def test_help_of_every_command(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])

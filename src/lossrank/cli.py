@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
@@ -112,8 +112,32 @@ def run(recipe: Path, out: Path | None = None, print_config: bool = False, **fie
     return run_recipe(whole, out or Path("runs") / f"{recipe.stem}-{whole.strategy}-seed{whole.seed}")
 
 
+def pretrain_sorter(
+    length: int = 64,
+    out: Path | None = None,
+    preset: Literal["reference", "fast"] = "reference",
+    epochs: int | None = None,
+    seed: int = 0,
+    threads: int = 1,
+) -> int:
+    """Train a GRU sorter on synthetic lists, as SoDeep does; killed, the same command continues.
+
+    Args:
+        length: of the lists.
+        out: the weights, a safetensors file.
+        preset: reference is SoDeep's 400 epochs (days on a CPU), fast what the shipped weights took (minutes).
+        epochs: other than the preset's.
+        seed: of everything random.
+        threads: of the processor.
+    """
+    from lossrank.ranking.pretrain import pretrain_command
+
+    pretrain_command(length, out=out, preset=preset, epochs=epochs, seed=seed, threads=threads)
+    return 0
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__: command for command in (demo, run, report, select, strategies)
+    command.__name__.replace("_", "-"): command for command in (demo, run, report, select, strategies, pretrain_sorter)
 }
 TAKES_RECIPE = frozenset({"run"})
 FLAGS = frozenset({"print_config"})  # options that take no value

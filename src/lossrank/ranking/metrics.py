@@ -1,4 +1,4 @@
-"""Metrics of a ranking."""
+"""How well one list ranks another."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ __all__ = ["spearman", "top_k_recall"]
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:
-    """[...] Spearman's correlation over the last dimension, average ranks for ties; NaN for a constant."""
-    x, y = (hard_ranks(v, normalised=False, ties="average").double() for v in (a, b))
+    """[...] Spearman's rank correlation over the last dimension of [..., list], float64.
+
+    Pearson's correlation of average ranks; without ties that is equation 3 of the paper. NaN for a constant list, which
+    has no order.
+    """
+    x, y = (hard_ranks(values.double(), normalised=False, ties="average") for values in (a, b))
     x, y = x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
     return (x * y).sum(-1) / (x.square().sum(-1) * y.square().sum(-1)).sqrt()
 
 
 def top_k_recall(predicted: Tensor, true: Tensor, k: int) -> Tensor:
-    """[...] share of the k largest `true` that are among the k largest `predicted`."""
-    top = predicted.topk(k).indices
-    worst = true.topk(k).indices
-    return (top[..., :, None] == worst[..., None, :]).any(-1).double().mean(-1)
+    """[...] share of the k largest of `true` that are among the k largest of `predicted`; selection depends on it."""
+    chosen, worst = predicted.topk(k).indices, true.topk(k).indices
+    return (chosen[..., :, None] == worst[..., None, :]).any(-1).double().mean(-1)

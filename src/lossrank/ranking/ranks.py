@@ -16,16 +16,22 @@ def hard_ranks(
     descending: bool = True,
     normalised: bool = True,
     ties: Literal["order", "average"] = "order",
-    where: Tensor | None = None,
 ) -> Tensor:
-    """Ranks over the last dimension. By default the largest of L values gets 1/L and the smallest 1 (SoDeep)."""
-    where = torch.ones_like(values, dtype=torch.bool) if where is None else where
-    key = values if descending else -values
-    key = key.masked_fill(~where, -torch.inf)
-    order = torch.argsort(torch.stack([key]), dim=-1, descending=True, stable=True)[0]
-    ranks = torch.argsort(order, dim=-1).to(values.dtype) + 1
+    """[..., list] ranks over the last dimension. By default the largest of n gets 1/n, the smallest 1 (SoDeep).
+
+    Args:
+        descending: whether the largest comes first.
+        normalised: whether ranks are divided by n.
+        ties: `order` gives equal values distinct ranks, first come first; `average` gives them their mean rank.
+    """
+    key = -values if descending else values
+    length = values.shape[-1]
     if ties == "average":
-        first = torch.searchsorted(key.sort(-1).values, key, right=False)
-        last = torch.searchsorted(key.sort(-1).values, key, right=True)
-        ranks = values.shape[-1] - (first + last - 1).to(values.dtype) / 2
-    return ranks / where.sum(-1, keepdim=True).clamp(min=1) if normalised else ranks
+        ordered, key = key.sort(-1).values, key.contiguous()
+        before = torch.searchsorted(ordered, key, right=False)
+        through = torch.searchsorted(ordered, key, right=True)
+        ranks = (before + through + 1) / 2
+    else:
+        ranks = torch.sort(key, dim=-1, stable=True).indices.argsort(-1) + 1
+    ranks = ranks.to(values.dtype if values.is_floating_point() else torch.get_default_dtype())
+    return ranks / length if normalised else ranks
