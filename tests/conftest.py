@@ -8,6 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes in these modules' signatures are checked at every call while tests run. Before any of them is imported.
+install_import_hook(
+    ["lossrank.ranking.losses", "lossrank.ranking.metrics", "lossrank.ranking.soft", "lossrank.tasks.classification"],
+    "beartype.beartype",
+)
 
 SHARED = Path(os.environ.get("LOSSRANK_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

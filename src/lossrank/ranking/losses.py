@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from jaxtyping import Float
 from torch import Tensor
 
 from lossrank.ranking.ranks import hard_ranks
@@ -12,7 +13,12 @@ from lossrank.ranking.soft import soft_ranks
 __all__ = ["RANKING_LOSSES", "pairwise_margin_loss", "spearman_loss"]
 
 
-def spearman_loss(predicted: Tensor, target: Tensor, *, ranker: Callable[[Tensor], Tensor] = soft_ranks) -> Tensor:
+def spearman_loss(
+    predicted: Float[Tensor, "*batch list"],
+    target: Float[Tensor, "*batch list"],
+    *,
+    ranker: Callable[[Tensor], Tensor] = soft_ranks,
+) -> Float[Tensor, ""]:
     """Mean squared difference of the soft ranks of `predicted` and the hard ranks of `target` (L2R-AL, equations 4-6).
 
     Ranks are normalised, as in SoDeep's code: the value is (1 - r) (d² - 1) / (6 d²) for a Spearman coefficient r.
@@ -24,7 +30,9 @@ def spearman_loss(predicted: Tensor, target: Tensor, *, ranker: Callable[[Tensor
     return (ranker(predicted) - hard_ranks(target.detach()).to(predicted.dtype)).square().mean()
 
 
-def pairwise_margin_loss(predicted: Tensor, target: Tensor, margin: float = 1.0) -> Tensor:
+def pairwise_margin_loss(
+    predicted: Float[Tensor, "*batch list"], target: Float[Tensor, "*batch list"], margin: float = 1.0
+) -> Float[Tensor, ""]:
     """Mean hinge over the pairs (i, d-1-i): the one with the larger true loss is to lead by `margin` (LL4AL, eq. 2).
 
     Where true losses tie, the second of the pair is taken as the larger, as the reference code does. Of an odd list

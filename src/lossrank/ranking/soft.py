@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 __all__ = ["soft_ranks"]
 
 
-def soft_ranks(values: Tensor, *, temperature: float = 0.1) -> Tensor:
+def soft_ranks(values: Float[Tensor, "*batch list"], *, temperature: float = 0.1) -> Float[Tensor, "*batch list"]:
     """[..., list] descending normalised ranks: 1/n for the largest, 1 for the smallest, ties in between.
 
     The rank of i is half a place plus, over all j, the sigmoid of how far j is above i (Qin et al. 2010), O(n²). Values

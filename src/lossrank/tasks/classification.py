@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lossrank.errors import DataError, listed
@@ -56,16 +57,16 @@ class Classification(Task):
     def model(self, generator: torch.Generator) -> nn.Module:
         return self._build(generator)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Float[Tensor, "batch classes"], targets: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """[batch] cross entropy of logits [batch, classes] and class indices [batch] (paper, equation 2)."""
         return F.cross_entropy(outputs.float(), targets, reduction="none")
 
-    def uncertainty(self, outputs: Tensor) -> Tensor:
+    def uncertainty(self, outputs: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
         """[batch] entropy of the class probabilities, natural logarithm."""
         log_p = outputs.float().log_softmax(1)
         return -(log_p.exp() * log_p).sum(1)
 
-    def summary(self, outputs: Tensor) -> Tensor:
+    def summary(self, outputs: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch summary"]:
         """[batch, classes + 1] log-probabilities, most probable class first, and their entropy.
 
         Sorted, because which class it is says little about the loss and how the mass is spread says nearly all.
