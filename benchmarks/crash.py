@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     context = multiprocessing.get_context("forkserver")  # a child in milliseconds: torch is imported once
-    context.set_forkserver_preload(["lossrank.runs", "sklearn.datasets"])
+    context.set_forkserver_preload(["lossrank.runs", "sklearn.datasets", "torch._dynamo"])
     with tempfile.TemporaryDirectory() as scratch:
         return torment(context, Path(scratch), arguments.kills, random.Random(arguments.seed))
 
