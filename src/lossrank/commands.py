@@ -34,7 +34,7 @@ __all__ = ["DEMO", "list_strategies", "run_demo", "run_recipe", "select_once", "
 DEMO = Recipe(
     dataset="digits",
     model=ModelRecipe("small_cnn"),
-    train=TrainRecipe(epochs=25, batch_size=16, lr=0.05, milestones=[20], padding=1),
+    train=TrainRecipe(epochs=20, batch_size=16, lr=0.05, milestones=[16], padding=1),
     budget=BudgetRecipe(initial=40, step=40, final=240),
 )
 """The demo's recipe: small enough for a minute, real enough that what is chosen matters."""
