@@ -60,14 +60,20 @@ def collect(
     """
     if not needs:
         return Signals(tuple(i for i in ids if i not in pool.unreadable))
-    parts = []
+    read: list[SampleId] = []
+    columns: dict[str, Tensor] = {}
     with ExitStack() as stack:
         tap = stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
         for batch, outputs in view.outputs(pool, ids):
             observe(batch, outputs)
-            columns = {name: _column(name, view, outputs, tap).float().cpu() for name in sorted(needs)}
-            parts.append((batch.ids, columns))
-    return Signals.concatenate(parts)
+            for name in sorted(needs):
+                values = _column(name, view, outputs, tap)
+                if name not in columns:
+                    # All of it at once: a small tensor kept from each batch would pin the heap around the large ones.
+                    columns[name] = torch.empty(len(ids), *values.shape[1:])
+                columns[name][len(read) : len(read) + len(values)] = values
+            read += batch.ids
+    return Signals(tuple(read), {name: column[: len(read)] for name, column in columns.items()})
 
 
 def _column(name: str, view: View, outputs: Tensor, tap: FeatureTap | None) -> Tensor:

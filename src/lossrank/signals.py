@@ -6,7 +6,7 @@ never be matched with another sample's id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -94,14 +94,3 @@ class Signals:
         """Refuse a budget that is not between 1 and the number of candidates."""
         if not 1 <= n <= len(self):
             raise StrategyError(f"asked to choose {n} samples; between 1 and the {len(self)} candidates are possible")
-
-    @classmethod
-    def concatenate(cls, parts: Iterable[tuple[Sequence[SampleId], Mapping[str, Tensor]]]) -> Signals:
-        """One Signals from the batches of a pass."""
-        ids: list[SampleId] = []
-        pieces: dict[str, list[Tensor]] = {}
-        for batch_ids, columns in parts:
-            ids.extend(batch_ids)
-            for name, column in columns.items():
-                pieces.setdefault(name, []).append(column)
-        return cls(tuple(ids), {name: torch.cat(column) for name, column in pieces.items()})
