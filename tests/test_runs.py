@@ -81,8 +81,10 @@ def test_entropy_asks_for_the_largest_scores_among_its_candidates(tmp_path: Path
     assert row["ranked_last"][-1]["score"] < scores[0]
 
 
-def test_a_stopped_run_continues_to_the_same_result(tmp_path: Path) -> None:
-    whole = run(small("l2r-al"), tmp_path / "whole")
+@pytest.mark.parametrize("strategy", ["l2r-al", "ll4al", "lossrank"])
+def test_a_stopped_run_continues_to_the_same_result(tmp_path: Path, strategy: str) -> None:
+    recipe = small(strategy, predictor={"steps": 30} if strategy == "lossrank" else {})
+    whole = run(recipe, tmp_path / "whole")
 
     class StoppedError(Exception):
         pass
@@ -94,10 +96,10 @@ def test_a_stopped_run_continues_to_the_same_result(tmp_path: Path) -> None:
 
     stages: list[str] = []
     with pytest.raises(StoppedError):
-        run(small("l2r-al"), tmp_path / "broken", watcher=Watcher(on_stage=stop))
+        run(recipe, tmp_path / "broken", watcher=Watcher(on_stage=stop))
     assert len((tmp_path / "broken" / "rounds.jsonl").read_text().splitlines()) == 1
-    assert lasting(run(small("l2r-al"), tmp_path / "broken")) == lasting(whole)
-    assert lasting(run(small("l2r-al"), tmp_path / "whole")) == lasting(whole), "a finished run is only read"
+    assert lasting(run(recipe, tmp_path / "broken")) == lasting(whole)
+    assert lasting(run(recipe, tmp_path / "whole")) == lasting(whole), "a finished run is only read"
 
 
 def test_a_torn_last_row_is_played_again(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def attach(
         RANKING_LOSSES[loss] if isinstance(loss, str) else loss,
         optimizer or (lambda params: Adam(params, 1e-3)),
         summary,
-        lambda channels, k: make_head(channels, hidden, summary=k, dropout=dropout, generator=generator),
+        lambda channels, k, draw: make_head(channels, hidden, summary=k, dropout=dropout, generator=draw or generator),
     )
     if example is not None:
         with evaluating(model), torch.no_grad():
@@ -81,7 +81,7 @@ class AttachedPredictor:
         loss: RankingLoss,
         make_optimizer: MakeOptimizer,
         summary: Summary | None,
-        make: Callable[[Sequence[int], int], LossPredictor | MultiLevelLossPredictor],
+        make: Callable[[Sequence[int], int, torch.Generator | None], LossPredictor | MultiLevelLossPredictor],
     ) -> None:
         self.model, self.tap, self.loss, self.summary = model, tap, loss, summary
         self._make_head, self._make_optimizer = make, make_optimizer
@@ -96,7 +96,7 @@ class AttachedPredictor:
         if self._head is None:
             features = self.tap.features
             width = 0 if self._kept_summary is None else self._kept_summary.shape[1]
-            self._head = self._make_head([f.shape[1] for f in features], width)
+            self._head = self._make_head([f.shape[1] for f in features], width, None)
             place = features[0].device if features else self._summarised().device
             self._head.to(place)
         return self._head
@@ -232,12 +232,12 @@ class AttachedPredictor:
             steps: of AdamW, the learning rate falling to zero along a cosine.
             list_size: length of a list; lists are drawn with replacement where N is smaller.
             lists: how many lists a step ranks.
-            generator: what the lists are drawn from.
+            generator: what the first weights and the lists are drawn from.
         """
         inputs = [f.float() for f in features]
-        head = self._make_head([f.shape[1] for f in inputs], 0 if summary is None else summary.shape[1]).to(
-            losses.device
-        )
+        # From the generator of this fit, so that a fit does not depend on how many came before it.
+        width = 0 if summary is None else summary.shape[1]
+        head = self._make_head([f.shape[1] for f in inputs], width, generator).to(losses.device)
         head.standardise([*inputs, *([] if summary is None else [summary])])
         optimizer = torch.optim.AdamW(head.parameters(), lr, weight_decay=weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
