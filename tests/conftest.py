@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-# Shapes in these modules' signatures are checked at every call while tests run. Before any of them is imported.
+# Shapes in these modules' signatures are checked at every call while tests run. Before any of them is imported. Not
+# where a public function answers a wrong shape with an error of its own: that answer is what tests ask for.
 install_import_hook(
-    ["lossrank.ranking.losses", "lossrank.ranking.metrics", "lossrank.ranking.soft", "lossrank.tasks.classification"],
+    ["lossrank.ranking.soft", "lossrank.tasks.classification"],
     "beartype.beartype",
 )
 

@@ -19,6 +19,7 @@ ROOT = Path(lossrank.__file__).parent
 ORDER = (
     "errors",
     "config",
+    "runtime",
     "seeding",
     "folder",
     "ledger",
@@ -34,7 +35,6 @@ ORDER = (
     "tasks",
     "strategies",
     "datasets",
-    "runtime",
     "collect",
     "training",
     "rounds",

@@ -33,6 +33,8 @@ class View:
     runtime: Runtime
     batch_size: int
     predictor: AttachedPredictor | None = None
+    earlier: nn.Module | None = None
+    """The model before its latest training, where the strategy asks for it."""
 
     def outputs(self, pool: Pool, ids: Sequence[SampleId]) -> Iterator[tuple[Batch, Tensor]]:
         """Batches in the order of `ids`, with the model's outputs. Samples that cannot be read are left out."""

@@ -26,7 +26,7 @@ from lossrank.pool import Pool, Transform
 from lossrank.runtime import Runtime
 from lossrank.seeding import Purpose, generator
 from lossrank.signals import Signals
-from lossrank.strategies.base import Strategy, check_choice
+from lossrank.strategies.base import Scene, Strategy, check_choice
 from lossrank.tasks.base import Task
 from lossrank.training import Companion, Lesson, attach_predictor, fit_after, train
 
@@ -87,6 +87,8 @@ class Learner:
 
     model: nn.Module
     predictor: AttachedPredictor | None
+    earlier: nn.Module | None = None
+    """The model before the latest training, for strategies that compare the two."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def play_round(
         train_loss = learn(experiment, learner, labels, number, watcher)
     view = look(experiment, learner)
     with clock.stage("measure"):
-        measured = measure(view, experiment.test, experiment.test.ids, experiment.strategy.score)
+        measured = measure(view, experiment.test, experiment.test.ids, _collected_score(experiment.strategy))
     choice = Choice([])
     budget = experiment.recipe.budget
     wanted = min(budget.step, budget.final - len(labels))
@@ -138,11 +140,17 @@ def play_round(
     return _row(experiment, number, labels, train_loss, measured, choice, clock)
 
 
+def _collected_score(strategy: Strategy) -> str | None:
+    """The column that ranks samples, unless the strategy makes it itself: then only candidates have it."""
+    return None if strategy.score in strategy.makes else strategy.score
+
+
 def learn(
     experiment: Experiment, learner: Learner, labels: Mapping[SampleId, Any], number: int, watcher: Watcher
 ) -> float:
     """Train the learner on the answers; returns the mean loss of the last epoch."""
     recipe, task, plan = experiment.recipe, experiment.task, experiment.strategy.predictor()
+    on_epoch = _remembering(experiment, learner, number, watcher)
     if number > 0 and not recipe.budget.warm_start:
         fresh = start(experiment)
         learner.model, learner.predictor = fresh.model, fresh.predictor
@@ -153,7 +161,7 @@ def learn(
         experiment.runtime,
         recipe.seed,
         number,
-        watcher.on_epoch,
+        on_epoch,
     )
     if plan is None or learner.predictor is None:
         return train(learner.model, task, lesson, recipe.train)
@@ -162,6 +170,27 @@ def learn(
     train_loss = train(learner.model, task, lesson, recipe.train)
     fit_after(learner.predictor, task, lesson, recipe.train, plan)
     return train_loss
+
+
+def _remembering(experiment: Experiment, learner: Learner, number: int, watcher: Watcher) -> Callable[[int, int], None]:
+    """Keep the model as it is before training, if the strategy asks; in the first round half of the way through it."""
+    if not experiment.strategy.needs_earlier:
+        return watcher.on_epoch
+    learner.earlier = _copied(experiment, learner.model) if number > 0 else None
+
+    def on_epoch(done: int, epochs: int) -> None:
+        if learner.earlier is None and done >= epochs // 2:  # an untrained model has nothing to say
+            learner.earlier = _copied(experiment, learner.model)
+        watcher.on_epoch(done, epochs)
+
+    return on_epoch
+
+
+def _copied(experiment: Experiment, model: nn.Module) -> nn.Module:
+    """The model as it is now, without what listens to it."""
+    copy = experiment.runtime.module(experiment.task.model(generator(experiment.recipe.seed, "model")))
+    copy.load_state_dict(model.state_dict())
+    return copy.eval()
 
 
 def look(experiment: Experiment, learner: Learner) -> View:
@@ -173,6 +202,7 @@ def look(experiment: Experiment, learner: Learner) -> View:
         experiment.runtime,
         experiment.recipe.train.eval_batch_size,
         learner.predictor,
+        learner.earlier,
     )
 
 
@@ -199,7 +229,9 @@ def choose(
 ) -> Choice:
     """Collect what the strategy needs and let it choose; fewer than `wanted` only where fewer can be read."""
     strategy = experiment.strategy
-    signals = collect(view, experiment.pool, ids, strategy.needs).sorted()
+    signals = collect(view, experiment.pool, ids, strategy.needs - strategy.makes).sorted()
+    if strategy.makes:
+        signals = signals.joined(strategy.make(_scene(experiment, view, signals.ids, labelled, number)))
     known = collect(view, experiment.answered_pool, labelled, strategy.needs_labelled)
     chosen = _select(experiment, signals, known, wanted, number)
     if not strategy.needs:  # nothing was read to choose: read the chosen now, and choose again without the broken
@@ -220,6 +252,26 @@ def _select(experiment: Experiment, signals: Signals, known: Signals, wanted: in
     chosen = strategy.select(signals, known, wanted, generator(experiment.recipe.seed, "select", number))
     check_choice(strategy.name, chosen, signals.ids, wanted)
     return chosen
+
+
+def _scene(
+    experiment: Experiment, view: View, ids: Sequence[SampleId], labelled: Sequence[SampleId], number: int
+) -> Scene:
+    view.model.eval()
+    return Scene(
+        view.model,
+        view.earlier,
+        view.task,
+        experiment.pool,
+        ids,
+        experiment.answered_pool,
+        labelled,
+        experiment.augment,
+        experiment.normalise,
+        view.runtime,
+        view.batch_size,
+        generator(experiment.recipe.seed, "prepare", number),
+    )
 
 
 def _readable(pool: Pool, ids: Sequence[SampleId], n: int) -> list[SampleId]:

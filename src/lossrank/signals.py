@@ -23,8 +23,12 @@ COLUMNS: Mapping[str, str] = {
     "embedding": "[N, channels] globally pooled features of the model's last block",
     "summary": "[N, k] the task's summary of the model's output",
     "probabilities": "[N, classes] class probabilities",
+    "least_confidence": "[N] one minus the largest class probability",
+    "margin": "[N] one minus the lead of the most probable class over the second",
 }
-"""Every column that collecting can fill, with its shape. Larger always means: ask sooner, where that applies."""
+"""Every column that collecting can fill, with its shape. Larger always means: ask sooner, where that applies.
+
+A strategy may make further columns itself (`Strategy.makes`)."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,18 @@ class Signals:
         index = torch.as_tensor(rows, dtype=torch.long)
         ids = tuple(self.ids[row] for row in index.tolist())
         return Signals(ids, {name: column[index] for name, column in self.columns.items()})
+
+    def joined(self, other: Signals) -> Signals:
+        """These samples with the columns of `other` beside their own; samples that `other` lacks are left out.
+
+        Raises:
+            DataError: `other` knows none of these samples.
+        """
+        rows = {sample: row for row, sample in enumerate(other.ids)}
+        kept = self.take([row for row, sample in enumerate(self.ids) if sample in rows])
+        if len(self) and not len(kept):
+            raise DataError(f"none of {len(self)} samples is among the {len(other)} that were read: {listed(self.ids)}")
+        return Signals(kept.ids, {**kept.columns, **other.take([rows[i] for i in kept.ids]).columns})
 
     def sorted(self) -> Signals:
         """The same signals in the order of their ids: what makes a choice independent of the pool's order."""

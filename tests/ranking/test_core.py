@@ -78,8 +78,8 @@ def test_no_loss_is_ever_nan(loss: Callable[[Tensor, Tensor], Tensor], values: l
     for target in (torch.arange(float(len(values))), torch.zeros(len(values))):
         value = loss(scores, target)
         (gradient,) = torch.autograd.grad(value, scores)
-        assert torch.isfinite(value)
-        assert torch.isfinite(gradient).all()
+        assert not torch.isnan(value)  # the square of 1e30 is infinite in single precision, and rightly so
+        assert not torch.isnan(gradient).any()
 
 
 @pytest.mark.parametrize("loss", RANKING_LOSSES.values(), ids=list(RANKING_LOSSES))

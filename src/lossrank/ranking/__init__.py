@@ -1,7 +1,9 @@
 """Ranks, differentiable sorters, ranking losses and metrics: functions over [..., list], usable on their own."""
 
-from lossrank.ranking.losses import RANKING_LOSSES, pairwise_margin_loss, spearman_loss
-from lossrank.ranking.metrics import spearman, top_k_recall
+from lossrank.ranking.listwise import approx_ndcg_loss, list_mle_loss, list_net_loss
+from lossrank.ranking.losses import RANKING_LOSSES, mse_loss, soft_spearman_loss, spearman_gru_loss, spearman_loss
+from lossrank.ranking.metrics import kendall_tau, ndcg, spearman, top_k_recall
+from lossrank.ranking.pairwise import pairwise_bce_loss, pairwise_margin_loss, rank_net_loss
 from lossrank.ranking.ranks import hard_ranks
 from lossrank.ranking.soft import soft_ranks
 from lossrank.ranking.sorters import SORTERS, GRUSorter, make_sorter
@@ -10,11 +12,21 @@ __all__ = [
     "RANKING_LOSSES",
     "SORTERS",
     "GRUSorter",
+    "approx_ndcg_loss",
     "hard_ranks",
+    "kendall_tau",
+    "list_mle_loss",
+    "list_net_loss",
     "make_sorter",
+    "mse_loss",
+    "ndcg",
+    "pairwise_bce_loss",
     "pairwise_margin_loss",
+    "rank_net_loss",
     "soft_ranks",
+    "soft_spearman_loss",
     "spearman",
+    "spearman_gru_loss",
     "spearman_loss",
     "top_k_recall",
 ]

@@ -1,54 +1,142 @@
-"""Losses that train a loss predictor to rank. Called with predicted and true losses, both [..., list]."""
+"""Losses that train a loss predictor to rank, by name. Called with predicted and true losses, both [..., list]."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 
-from jaxtyping import Float
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lossrank.ranking.lists import Reduction, average, check, finite, reduced
+from lossrank.ranking.listwise import approx_ndcg_loss, list_mle_loss, list_net_loss
+from lossrank.ranking.pairwise import pairwise_bce_loss, pairwise_margin_loss, rank_net_loss
 from lossrank.ranking.ranks import hard_ranks
 from lossrank.ranking.soft import soft_ranks
+from lossrank.ranking.sorters import PRETRAINED_LENGTHS, GRUSorter
 
-__all__ = ["RANKING_LOSSES", "pairwise_margin_loss", "spearman_loss"]
+__all__ = ["RANKING_LOSSES", "mse_loss", "soft_spearman_loss", "spearman_gru_loss", "spearman_loss"]
 
 
 def spearman_loss(
     predicted: Float[Tensor, "*batch list"],
     target: Float[Tensor, "*batch list"],
     *,
-    ranker: Callable[[Tensor], Tensor] = soft_ranks,
-) -> Float[Tensor, ""]:
+    ranker: Callable[..., Tensor] = soft_ranks,
+    where: Bool[Tensor, "*batch list"] | None = None,
+    weights: Float[Tensor, "*batch list"] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     """Mean squared difference of the soft ranks of `predicted` and the hard ranks of `target` (L2R-AL, equations 4-6).
 
     Ranks are normalised, as in SoDeep's code: the value is (1 - r) (d² - 1) / (6 d²) for a Spearman coefficient r.
 
     Args:
         predicted, target: [..., list]; no gradient reaches `target`.
-        ranker: differentiable descending normalised ranks, a pretrained `GRUSorter` for instance.
+        ranker: differentiable descending normalised ranks: `soft_ranks`, `permutahedron_ranks`, a pretrained
+            `GRUSorter`. Called with `where=` only where a mask is given; a sorter knows none.
+        where: [..., list] which elements count.
+        weights: [..., list] of the elements in the mean over a list.
+        reduction: over lists.
     """
-    return (ranker(predicted) - hard_ranks(target.detach()).to(predicted.dtype)).square().mean()
+    check(predicted, target, where, weights)
+    ranks = ranker(predicted) if where is None else ranker(predicted, where=where)
+    truth = hard_ranks(target.detach(), where=where).to(predicted.dtype)
+    return _squared_error(ranks, truth, where, weights, reduction)
 
 
-def pairwise_margin_loss(
-    predicted: Float[Tensor, "*batch list"], target: Float[Tensor, "*batch list"], margin: float = 1.0
-) -> Float[Tensor, ""]:
-    """Mean hinge over the pairs (i, d-1-i): the one with the larger true loss is to lead by `margin` (LL4AL, eq. 2).
+def spearman_gru_loss(
+    predicted: Float[Tensor, "*batch list"],
+    target: Float[Tensor, "*batch list"],
+    *,
+    standardise: bool = False,
+    weights: Float[Tensor, "*batch list"] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """`spearman_loss` through the pretrained GRU sorter, the paper's choice.
 
-    Where true losses tie, the second of the pair is taken as the larger, as the reference code does. Of an odd list
-    the middle element has no partner and is left out; a list of one has loss 0.
+    The shipped weights whose length is nearest to the list's are used; at other lengths than those the ranks keep their
+    order and lose their calibration, so the paper's rule is to skip such batches (`PredictorPlan.list_size`).
+
+    Args:
+        standardise: bring each list to the scale that the sorter knows; the paper does not.
     """
-    half = predicted.shape[-1] // 2
-    if half == 0:
-        return predicted.sum() * 0
-    lead = (predicted - predicted.flip(-1))[..., :half]
-    larger = (target - target.flip(-1)).detach()[..., :half] > 0
-    sign = 2 * larger.to(predicted.dtype) - 1
-    return (margin - sign * lead).clamp(min=0).mean()
+    check(predicted, target, None, weights)
+    predicted = finite(predicted)  # a standardised infinity is no number
+    place = predicted.device.type, predicted.device.index
+    sorter = _sorter(_nearest(predicted.shape[-1]), standardise, *place, predicted.dtype)
+    return spearman_loss(predicted, target, ranker=sorter, weights=weights, reduction=reduction)
+
+
+def soft_spearman_loss(
+    predicted: Float[Tensor, "*batch list"],
+    target: Float[Tensor, "*batch list"],
+    *,
+    ranker: Callable[..., Tensor] = soft_ranks,
+    where: Bool[Tensor, "*batch list"] | None = None,
+    weights: Float[Tensor, "*batch list"] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """1 - the (weighted) correlation of the soft ranks of `predicted` with the average ranks of `target`; 0 to 2.
+
+    A list whose true losses are all equal has no order and loss 0. The arguments are as in `spearman_loss`.
+    """
+    check(predicted, target, where, weights)
+    ranks = ranker(predicted) if where is None else ranker(predicted, where=where)
+    truth = hard_ranks(target.detach(), ties="average", where=where).to(predicted.dtype)
+    x = ranks - average(ranks, where, weights)[..., None]
+    y = truth - average(truth, where, weights)[..., None]
+    spread_y = average(y.square(), where, weights)
+    # Soft ranks that are all but equal would divide by nothing; below a hundredth of the true spread it counts as that.
+    spread_x = average(x.square(), where, weights).maximum(1e-4 * spread_y)
+    known = spread_y > 0
+    correlation = average(x * y, where, weights) / torch.where(known, spread_x * spread_y, 1.0).sqrt()
+    return reduced(torch.where(known, 1 - correlation, 0.0 * correlation), reduction)
+
+
+def mse_loss(
+    predicted: Float[Tensor, "*batch list"],
+    target: Float[Tensor, "*batch list"],
+    *,
+    where: Bool[Tensor, "*batch list"] | None = None,
+    weights: Float[Tensor, "*batch list"] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Mean squared difference of the losses themselves, the pointwise ablation (LL4AL, figure 2)."""
+    check(predicted, target, where, weights)
+    return _squared_error(finite(predicted, where), finite(target.detach(), where), where, weights, reduction)
+
+
+def _squared_error(a: Tensor, b: Tensor, where: Tensor | None, weights: Tensor | None, reduction: Reduction) -> Tensor:
+    if where is None and weights is None and reduction == "mean" and a.numel():  # the same in one operation
+        return F.mse_loss(a, b)
+    return reduced(average((a - b).square(), where, weights), reduction)
+
+
+def _nearest(length: int) -> int:
+    return min(PRETRAINED_LENGTHS, key=lambda known: abs(math.log(known / max(1, length))))
+
+
+@lru_cache(maxsize=16)
+def _sorter(length: int, standardise: bool, device: str, index: int | None, dtype: torch.dtype) -> GRUSorter:
+    sorter = GRUSorter.pretrained(length, standardise=standardise)
+    return sorter.to(torch.device(device, index) if index is not None else torch.device(device), dtype)
 
 
 RANKING_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "margin": pairwise_margin_loss,
     "spearman": spearman_loss,
+    "spearman-gru": spearman_gru_loss,
+    "spearman-gru-standardised": partial(spearman_gru_loss, standardise=True),
+    "soft-spearman": soft_spearman_loss,
+    "list-net": list_net_loss,
+    "list-mle": list_mle_loss,
+    "ndcg": approx_ndcg_loss,
+    "rank-net": rank_net_loss,
+    "margin": pairwise_margin_loss,
+    "bce": pairwise_bce_loss,
+    "mse": mse_loss,
 }
 """Ranking losses by name; each turns predicted and true losses [..., list] into a scalar."""

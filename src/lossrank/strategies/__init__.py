@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lossrank.strategies.base import PredictorPlan, Strategy, check_choice
+from lossrank.strategies.base import PredictorPlan, Scene, Strategy, check_choice
 from lossrank.strategies.core_set import CoreSet
 from lossrank.strategies.entropy import Entropy
 from lossrank.strategies.k_center import k_center_greedy
@@ -21,6 +21,7 @@ __all__ = [
     "PredictedLoss",
     "PredictorPlan",
     "Random",
+    "Scene",
     "Strategy",
     "check_choice",
     "k_center_greedy",

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from lossrank.errors import StrategyError, listed
 from lossrank.ledger import SampleId
+from lossrank.pool import Pool, Transform
+from lossrank.runtime import Runtime
 from lossrank.signals import Signals
+from lossrank.tasks.base import Task
 
-__all__ = ["PredictorPlan", "Strategy", "check_choice"]
+__all__ = ["PredictorPlan", "Scene", "Strategy", "check_choice"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,36 @@ class PredictorPlan:
     """Length of the ranked lists; None: whatever the batch holds (during) or 64 (after)."""
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What a strategy that computes a column of its own may look at. It changes nothing of it."""
+
+    model: nn.Module
+    """The trained model, in evaluation mode. Leave its weights and its mode as they are."""
+    earlier: nn.Module | None
+    """The model as it was before this round's training (in the first round: half of the way through it), where the
+    strategy asks for it by `needs_earlier`."""
+    task: Task
+    pool: Pool
+    """Holds the candidates."""
+    candidates: Sequence[SampleId]
+    """Ids to compute the column for, sorted."""
+    labelled_pool: Pool
+    """Holds the labelled samples."""
+    labelled: Sequence[SampleId]
+    """Ids of the labelled samples; may be empty."""
+    augment: Transform
+    """Normalises a batch and changes it at random, as in training."""
+    normalise: Transform
+    """Normalises a batch; nothing random."""
+    runtime: Runtime
+    """Where tensors live: `runtime.tensor(batch.inputs)`."""
+    batch_size: int
+    """Samples a step where nothing is learned."""
+    generator: torch.Generator
+    """The only source of randomness."""
+
+
 class Strategy(ABC):
     """Chooses what to label next. Subclasses are frozen dataclasses."""
 
@@ -62,13 +96,23 @@ class Strategy(ABC):
     """Columns of the candidates that `select` reads (see `lossrank.signals.COLUMNS`)."""
     needs_labelled: ClassVar[frozenset[str]] = frozenset()
     """Columns of the labelled samples that `select` reads."""
+    makes: ClassVar[frozenset[str]] = frozenset()
+    """Columns among `needs` that the strategy computes itself, in `make`."""
+    needs_earlier: ClassVar[bool] = False
+    """Whether `make` reads the model as it was before this round's training."""
     score: ClassVar[str | None] = None
     """The column that ranks single samples, if the strategy has one: its Spearman with the true loss is measured."""
     paper: ClassVar[str] = ""
+    cost: ClassVar[str] = "one pass over the candidates"
+    """What a choice costs beside the model's training, in a few words."""
 
     def predictor(self) -> PredictorPlan | None:
         """The loss predictor to train beside or after the model; None where the strategy has none."""
         return None
+
+    def make(self, scene: Scene) -> Signals:
+        """The columns in `makes` for the candidates, those that cannot be read left out. Called before `select`."""
+        raise NotImplementedError(f"{type(self).__name__} makes {sorted(self.makes)} and has no method `make`")
 
     @abstractmethod
     def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:

@@ -97,4 +97,7 @@ class Classification(Task):
         return Accuracy()
 
     def columns(self, outputs: Tensor) -> dict[str, Tensor]:
-        return {"probabilities": outputs.float().softmax(1)}
+        """`probabilities` [batch, classes], `least_confidence` and `margin` [batch] (Settles 2009, section 3.1)."""
+        p = outputs.float().softmax(1)
+        first, second = p.topk(2, 1).values.unbind(1)
+        return {"probabilities": p, "least_confidence": 1 - first, "margin": 1 - (first - second)}
