@@ -30,6 +30,7 @@ ORDER = (
     "ranking",
     "taps",
     "predictor",
+    "fitting",
     "attached",
     "models",
     "tasks",

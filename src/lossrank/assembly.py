@@ -95,11 +95,12 @@ def build_strategy(recipe: Recipe) -> Strategy:
         )
     if not isinstance(strategy, PredictedLoss):
         return strategy
+    values = {**recipe.predictors.get(recipe.strategy, {}), **recipe.predictor}
     known = [f.name for f in dataclasses.fields(PredictorPlan)]
-    for name in recipe.predictor:
+    for name in values:
         if name not in known:
             raise ConfigError(unknown_name("field of the predictor", name, known))
-    return dataclasses.replace(strategy, plan=dataclasses.replace(strategy.plan, **recipe.predictor))
+    return dataclasses.replace(strategy, plan=dataclasses.replace(strategy.plan, **values))
 
 
 def resolve(dotted: str) -> Any:

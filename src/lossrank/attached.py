@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from lossrank.errors import ConfigError, DataError, TrainingError, listed, unknown_name
+from lossrank.fitting import fit_head
 from lossrank.predictor import LossPredictor, MultiLevelLossPredictor, make_head
 from lossrank.ranking import RANKING_LOSSES
 from lossrank.taps import FeatureTap
@@ -189,7 +190,7 @@ class AttachedPredictor:
             batches: (inputs, targets, ...); several augmented passes in a row give losses a spread that memorised
                 samples lack. A `Batch` of a pool does as well.
             loss_fn: outputs and targets to the unreduced loss [batch].
-            options: see `fit_cached`.
+            options: see `lossrank.fitting.fit_head`.
 
         Returns:
             The ranking loss over the last tenth of the steps.
@@ -216,45 +217,24 @@ class AttachedPredictor:
         summary: Tensor | None,
         losses: Tensor,
         *,
-        steps: int = 2000,
-        lr: float = 1e-3,
-        weight_decay: float = 0.01,
-        list_size: int = 64,
-        lists: int = 1,
         generator: torch.Generator | None = None,
+        **options: Any,
     ) -> float:
-        """Fit a new head on cached inputs by a ranking loss over random lists.
+        """Fit a new head on cached inputs; returns the ranking loss over the last tenth of the steps.
 
         Args:
             features: one [N, channels] per tapped layer.
             summary: [N, k], or None.
             losses: [N] true losses.
-            steps: of AdamW, the learning rate falling to zero along a cosine.
-            list_size: length of a list; lists are drawn with replacement where N is smaller.
-            lists: how many lists a step ranks.
             generator: what the first weights and the lists are drawn from.
+            options: `steps`, `lr`, `weight_decay`, `list_size`, `lists`: see `lossrank.fitting.fit_head`.
         """
-        inputs = [f.float() for f in features]
         # From the generator of this fit, so that a fit does not depend on how many came before it.
         width = 0 if summary is None else summary.shape[1]
-        head = self._make_head([f.shape[1] for f in inputs], width, generator).to(losses.device)
-        head.standardise([*inputs, *([] if summary is None else [summary])])
-        optimizer = torch.optim.AdamW(head.parameters(), lr, weight_decay=weight_decay, fused=True)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        recent: list[Tensor] = []
-        with torch.enable_grad():
-            for step in range(steps):
-                rows = torch.randint(len(losses), (lists * list_size,), generator=generator).to(losses.device)
-                predicted = head([f[rows] for f in inputs], None if summary is None else summary[rows])
-                loss = self.loss(predicted.view(lists, -1), losses[rows].view(lists, -1))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-                if step >= steps - max(1, steps // 10):
-                    recent.append(loss.detach())
+        head = self._make_head([f.shape[1] for f in features], width, generator).to(losses.device)
+        value = fit_head(head, features, summary, losses, self.loss, generator=generator, **options)
         self._head, self._optimizer = head, None
-        return float(torch.stack(recent).mean())
+        return value
 
     def score(self, loader: Iterable[Sequence[Any]]) -> Iterator[tuple[str, float]]:
         """Ids with their predicted loss, as the batches come.

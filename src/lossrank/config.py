@@ -108,6 +108,8 @@ class Recipe:
     """A name that `lossrank strategies` lists, or your own class as `package.module:Class`."""
     predictor: dict[str, Any] = field(default_factory=dict)
     """Values that replace the strategy's own plan for its loss predictor: fields of `PredictorPlan`."""
+    predictors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The same by strategy, for a recipe that several are compared in. `predictor` wins."""
     seed: int = 0
     """Runs of different strategies with one seed share the first labels and the stream of candidates."""
     model: ModelRecipe = field(default_factory=ModelRecipe)

@@ -1,0 +1,57 @@
+"""Fitting a loss predictor's head after training, on cached inputs, by a ranking loss over random lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lossrank.predictor import LossPredictor, MultiLevelLossPredictor
+
+__all__ = ["fit_head"]
+
+
+@torch.enable_grad()
+def fit_head(
+    head: LossPredictor | MultiLevelLossPredictor,
+    features: Sequence[Tensor],
+    summary: Tensor | None,
+    losses: Tensor,
+    ranking_loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    steps: int = 500,
+    lr: float = 3e-3,
+    weight_decay: float = 0.01,
+    list_size: int = 64,
+    lists: int = 1,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Fit a new head in place; returns the ranking loss over the last tenth of the steps.
+
+    Args:
+        features: one [N, channels] per tapped layer.
+        summary: [N, k], or None.
+        losses: [N] true losses.
+        ranking_loss: of predicted and true losses, both [lists, list_size].
+        steps: of AdamW, the learning rate falling to zero along a cosine.
+        list_size: length of a list; lists are drawn with replacement.
+        lists: how many lists a step ranks.
+        generator: what the lists are drawn from.
+    """
+    inputs = [f.float() for f in features]
+    head.standardise([*inputs, *([] if summary is None else [summary])])
+    optimizer = torch.optim.AdamW(head.parameters(), lr, weight_decay=weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    recent: list[Tensor] = []
+    for step in range(steps):
+        rows = torch.randint(len(losses), (lists * list_size,), generator=generator).to(losses.device)
+        predicted = head([f[rows] for f in inputs], None if summary is None else summary[rows])
+        loss = ranking_loss(predicted.view(lists, -1), losses[rows].view(lists, -1))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        if step >= steps - max(1, steps // 10):
+            recent.append(loss.detach())
+    return float(torch.stack(recent).mean())
