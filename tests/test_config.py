@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lossrank.assembly import build_strategy
 from lossrank.config import Recipe, differences, dump_recipe, load_recipe, recipe_from
 from lossrank.errors import ConfigError
 
@@ -81,3 +82,14 @@ def test_the_papers_cifar10_recipe_has_the_papers_numbers() -> None:
     assert (recipe.rounds, budget.warm_start) == (10, True)
     assert (train.epochs, train.batch_size, train.lr, train.milestones) == (150, 64, 0.1, [120])
     assert (train.momentum, train.weight_decay, train.padding, train.flip) == (0.9, 5e-4, 2, True)
+
+
+def test_a_recipe_holds_a_plan_for_each_strategy_it_compares() -> None:
+    """The paper's: the GRU sorter on lists of 64 for L2R-AL, Adam and margin pairs for LL4AL; the command line wins."""
+    path = Path(__file__).parents[1] / "recipes" / "paper" / "cifar10.yaml"
+    plan = build_strategy(load_recipe(path)).predictor()
+    assert plan is not None
+    assert (plan.taps, plan.loss, plan.list_size, plan.detach_after) == ("last", "spearman-gru", 64, 0.0)
+    other = build_strategy(load_recipe(path, {"strategy": "ll4al", "predictor.lr": 0.5})).predictor()
+    assert other is not None
+    assert (other.taps, other.loss, other.optimizer, other.lr) == ("all", "margin", "adam", 0.5)

@@ -19,7 +19,7 @@ from lossrank.models import MODELS, weights_from
 from lossrank.pool import Pool, Transform
 from lossrank.rounds import Experiment
 from lossrank.runtime import Runtime
-from lossrank.strategies import STRATEGIES, PredictedLoss, PredictorPlan, Strategy
+from lossrank.strategies import STRATEGIES, PredictedLoss, PredictorPlan, Strategy, plugins
 from lossrank.tasks import Classification, Task
 from lossrank.transforms import Augment, Normalise
 
@@ -87,8 +87,8 @@ def build_task(recipe: Recipe, data: ImageData) -> Task:
 
 def build_strategy(recipe: Recipe) -> Strategy:
     """The strategy, its predictor's plan changed as the recipe says."""
-    kind = _lookup("strategy", recipe.strategy, STRATEGIES)
-    strategy = kind()
+    kind = _strategy_class(recipe.strategy)
+    strategy = _call(kind, f"strategy {recipe.strategy!r}", **recipe.strategy_options)
     if not isinstance(strategy, Strategy):
         raise ConfigError(
             f"strategy {recipe.strategy!r} made a {type(strategy).__name__}; expected a lossrank Strategy"
@@ -101,6 +101,15 @@ def build_strategy(recipe: Recipe) -> Strategy:
         if name not in known:
             raise ConfigError(unknown_name("field of the predictor", name, known))
     return dataclasses.replace(strategy, plan=dataclasses.replace(strategy.plan, **values))
+
+
+def _strategy_class(name: str) -> Callable[..., Any]:
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    others = plugins.installed()
+    if name in others:
+        return plugins.load(others[name])
+    return _lookup("strategy", name, {**STRATEGIES, **others})  # type: ignore[no-any-return]
 
 
 def resolve(dotted: str) -> Any:

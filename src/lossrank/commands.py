@@ -25,7 +25,7 @@ from lossrank.ledger import SampleId
 from lossrank.report import final_table, print_table, read_runs, write_report
 from lossrank.rounds import Watcher, choose, learn, look, start
 from lossrank.runs import run
-from lossrank.strategies import STRATEGIES
+from lossrank.strategies import STRATEGIES, Strategy, plugins
 from lossrank.sweep import Job, plan, sweep
 from lossrank.sweep import Progress as SweepProgress
 
@@ -134,13 +134,22 @@ def select_once(
 
 
 def list_strategies() -> int:
-    """Print every strategy with what it needs."""
+    """Print every strategy with what it needs and costs, those of installed packages included."""
     for name, kind in STRATEGIES.items():
-        needs = ", ".join(sorted(kind.needs)) or "nothing"
-        console.print(
-            f"[bold]{name:<10}[/] {(kind.__doc__ or '').splitlines()[0]}\n{'':<10} needs {needs}; {kind.paper}"
-        )
+        _describe(name, kind)
+    for name, point in plugins.installed().items():
+        try:
+            _describe(name, plugins.load(point), point.value)
+        except ConfigError as error:  # one broken package hides no other
+            console.print(f"[bold]{name}[/] [red]{escape(str(error))}[/]")
     return 0
+
+
+def _describe(name: str, kind: type[Strategy], origin: str = "") -> None:
+    needs = ", ".join(sorted(kind.needs)) or "nothing"
+    source = "; ".join(filter(None, (kind.paper, origin)))
+    console.print(f"[bold]{name}[/]  {escape((kind.__doc__ or '').strip().splitlines()[0])}")
+    console.print(f"    needs {needs}; costs {kind.cost}; {escape(source)}", style="dim")
 
 
 def _write_choice(out: Path, asked: Sequence[tuple[SampleId, float | None]]) -> None:

@@ -106,6 +106,8 @@ class Recipe:
     """Keyword arguments of the loader."""
     strategy: str = "lossrank"
     """A name that `lossrank strategies` lists, or your own class as `package.module:Class`."""
+    strategy_options: dict[str, Any] = field(default_factory=dict)
+    """Values for the strategy's own fields."""
     predictor: dict[str, Any] = field(default_factory=dict)
     """Values that replace the strategy's own plan for its loss predictor: fields of `PredictorPlan`."""
     predictors: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -22,6 +22,7 @@ class CoreSet(Strategy):
     name: ClassVar[str] = "core-set"
     needs: ClassVar[frozenset[str]] = frozenset({"embedding"})
     needs_labelled: ClassVar[frozenset[str]] = frozenset({"embedding"})
+    cost: ClassVar[str] = "one pass over candidates and labelled, then distances of the few that may be farthest"
     paper: ClassVar[str] = "Sener & Savarese, A Core-Set Approach, ICLR 2018"
 
     def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:

@@ -34,6 +34,7 @@ class L2RAL(PredictedLoss):
     """The paper to the letter: last block, gradient stopped, listwise loss, learned beside the model."""
 
     name: ClassVar[str] = "l2r-al"
+    cost: ClassVar[str] = "a small step beside each of the model's, one pass over the candidates"
     paper: ClassVar[str] = "Learning to Rank for Active Learning: A Listwise Approach (L2R-AL)"
     plan: PredictorPlan = field(default_factory=PredictorPlan)
 
@@ -43,6 +44,7 @@ class LL4AL(PredictedLoss):
     """Four taps, margin pairs i with d-1-i, gradient into the model until 120 of 200 epochs."""
 
     name: ClassVar[str] = "ll4al"
+    cost: ClassVar[str] = "a small step beside each of the model's, one pass over the candidates"
     paper: ClassVar[str] = "Yoo & Kweon, Learning Loss for Active Learning, CVPR 2019"
     plan: PredictorPlan = field(
         default_factory=lambda: PredictorPlan(taps="all", loss="margin", detach_after=0.6, optimizer="task")
@@ -54,6 +56,7 @@ class LossRank(PredictedLoss):
     """The library's own default: fitted to convergence after training, with the model's output as an input."""
 
     name: ClassVar[str] = "lossrank"
+    cost: ClassVar[str] = "a few passes over the labelled, a second of fitting, one pass over the candidates"
     paper: ClassVar[str] = "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
     plan: PredictorPlan = field(
         default_factory=lambda: PredictorPlan(when="after", summary=True, lr=3e-3, weight_decay=0.01, steps=500)

@@ -19,6 +19,7 @@ class Random(Strategy):
     """A uniform draw without replacement."""
 
     name: ClassVar[str] = "random"
+    cost: ClassVar[str] = "nothing"
     paper: ClassVar[str] = "the baseline of every paper"
 
     def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
