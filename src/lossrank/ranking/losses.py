@@ -14,6 +14,7 @@ from torch import Tensor
 from lossrank.ranking.lists import Reduction, average, check, finite, reduced
 from lossrank.ranking.listwise import approx_ndcg_loss, list_mle_loss, list_net_loss
 from lossrank.ranking.pairwise import pairwise_bce_loss, pairwise_margin_loss, rank_net_loss
+from lossrank.ranking.permutahedron import permutahedron_ranks
 from lossrank.ranking.ranks import hard_ranks
 from lossrank.ranking.soft import soft_ranks
 from lossrank.ranking.sorters import PRETRAINED_LENGTHS, GRUSorter
@@ -128,6 +129,7 @@ def _sorter(length: int, standardise: bool, device: str, index: int | None, dtyp
 
 RANKING_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "spearman": spearman_loss,
+    "spearman-permutahedron": partial(spearman_loss, ranker=partial(permutahedron_ranks, temperature=3.0)),
     "spearman-gru": spearman_gru_loss,
     "spearman-gru-standardised": partial(spearman_gru_loss, standardise=True),
     "soft-spearman": soft_spearman_loss,

@@ -1,7 +1,7 @@
 """Strategies that other packages bring: entry points of the group `lossrank.strategies`.
 
-    [project.entry-points."lossrank.strategies"]
-    farthest = "my_package.strategies:Farthest"
+[project.entry-points."lossrank.strategies"]
+farthest = "my_package.strategies:Farthest"
 """
 
 from __future__ import annotations
