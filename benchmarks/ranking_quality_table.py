@@ -59,7 +59,6 @@ class Variant:
 BASE = Variant()
 VARIANTS = (
     *(Variant(loss=name) for name in RANKING_LOSSES if "gru" not in name),
-    Variant(loss="spearman-gru-standardised"),
     *(Variant(taps=t, summary=s) for t, s in (("last", "none"), ("none", "plain"), ("all", "none"), ("all", "plain"))),
     Variant(loss="margin", summary="none"),
     Variant(loss="margin", taps="all", summary="none"),

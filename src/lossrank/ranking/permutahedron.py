@@ -75,18 +75,20 @@ class _Projection(torch.autograd.Function):
         per_list = count.clamp(min=1).to(values.dtype)
         if regularisation == "quadratic":  # ranks of 1 to n, so one normalised place is 1 / n
             scale = scale / per_list
-        negated = _flat(-values.gather(-1, order) / scale, kept)
-        ranks = _flat(count - place, kept).to(values.dtype)
+        # In double precision: a block may be as long as the list, and its mean is what ranks are made of.
+        negated = _flat(-values.gather(-1, order).double() / scale, kept)
+        ranks = _flat(count - place, kept).double()
         starts = _starts(count)
         projected, saved = _project(negated, ranks, starts, regularisation)
         ctx.save_for_backward(order, scale * per_list, kept, *saved)
-        return torch.zeros_like(values).scatter_(-1, order, _spread(projected, kept, order) / per_list)
+        projected = (_spread(projected, kept, order) / per_list).to(values.dtype)
+        return torch.empty_like(values).scatter_(-1, order, projected)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         order, scale, kept, block, heads, *shares = ctx.saved_tensors
-        flat = _flat(gradient.gather(-1, order), kept)
+        flat = _flat(gradient.gather(-1, order).double(), kept)
         if shares:  # entropic: shares of each block, and ranks
             share, ranks = shares
             flat = flat * ranks
@@ -94,15 +96,15 @@ class _Projection(torch.autograd.Function):
         else:
             size = torch.bincount(block, minlength=len(heads)).to(flat.dtype)
             flat = flat - (_sums(flat, block, heads) / size)[block]
-        back = torch.zeros_like(gradient).scatter_(-1, order, _spread(flat, kept, order))
-        return -back / scale, None, None, None
+        back = (_spread(flat, kept, order) / -scale).to(gradient.dtype)
+        return torch.empty_like(gradient).scatter_(-1, order, back), None, None, None
 
 
 def _project(
     negated: Tensor, ranks: Tensor, starts: np.ndarray[Any, Any], regularisation: str
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Projections [N] of descending sequences, and what their gradient needs: blocks, and for entropic ones shares."""
-    z, w = negated.detach().cpu().double().numpy(), ranks.cpu().double().numpy()
+    z, w = negated.cpu().numpy(), ranks.cpu().numpy()
     pooled = quadratic_blocks(z - w, starts) if regularisation == "quadratic" else entropic_blocks(z, w, starts)
     heads = torch.from_numpy(pooled).to(negated.device)
     lengths = torch.diff(heads, append=heads.new_tensor([len(negated)]))
