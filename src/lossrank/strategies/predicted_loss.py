@@ -59,5 +59,5 @@ class LossRank(PredictedLoss):
     cost: ClassVar[str] = "a few passes over the labelled, a second of fitting, one pass over the candidates"
     paper: ClassVar[str] = "L2R-AL with the predictor fitted after training on features and output (docs/strategies)"
     plan: PredictorPlan = field(
-        default_factory=lambda: PredictorPlan(when="after", summary=True, lr=3e-3, weight_decay=0.01, steps=500)
+        default_factory=lambda: PredictorPlan(when="after", summary=True, lr=3e-3, weight_decay=0.01, steps=100)
     )
