@@ -72,7 +72,8 @@ def comparable(values: Tensor, where: Tensor | None = None) -> tuple[Tensor, Ten
     if where is None and values.shape[-1]:
         scale = values.detach().std(-1, keepdim=True, unbiased=False)
         # One infinity or NaN makes its list's deviation NaN, so this one look settles all lists in the common case.
-        if float(scale.sum()) < float("inf") and float(scale.min()) > 0:
+        low, high = (scale.item(),) * 2 if scale.numel() == 1 else (scale.amin().item(), scale.sum().item())
+        if low > 0 and high < float("inf"):
             return values, scale
     plain = values.detach()
     kept = torch.isfinite(plain) if where is None else torch.isfinite(plain) & where

@@ -41,7 +41,7 @@ def soft_ranks(
 
 
 class _PairwiseRanks(torch.autograd.Function):
-    """Ranks from the sigmoids of all differences, with a backward pass of one product.
+    """Ranks from the sigmoids of all differences; the backward pass reads the same matrix.
 
     The sigmoid's derivative D is symmetric, so the gradient of the loss by value k is
     sum_i D[i, k] (g[i] - g[k]) / scale, for the gradients g by rank.
@@ -52,8 +52,8 @@ class _PairwiseRanks(torch.autograd.Function):
         standard = values / scale
         above = torch.sigmoid(standard[..., None, :] - standard[..., :, None])
         if where is None:
-            length: Tensor | int = values.shape[-1]
-            ranks = above.sum(-1).add_(0.5).div_(length)
+            length: Tensor | int = max(1, values.shape[-1])
+            ranks = above.mean(-1).add_(0.5 / length)
         else:
             length = where.sum(-1, keepdim=True).clamp(min=1)
             above = above * where[..., None, :] * where[..., :, None]
@@ -69,5 +69,5 @@ class _PairwiseRanks(torch.autograd.Function):
         if ctx.where is not None:
             gradient = torch.where(ctx.where, gradient, 0.0)
         slope = torch.addcmul(above, above, above, value=-1)
-        moved = (slope @ gradient[..., None]).squeeze(-1)
-        return moved.addcmul_(slope.sum(-1), gradient, value=-1) / (scale * ctx.length), None, None
+        apart = gradient[..., None, :] - gradient[..., :, None]
+        return slope.mul_(apart).sum(-1).div_(scale * ctx.length), None, None
