@@ -66,6 +66,7 @@ class ResNet(nn.Module):
         cifar_stem: a 3x3 convolution at stride 1 and no pooling, for images of about 32 pixels; otherwise ImageNet's
             7x7 at stride 2 with pooling. First weights are those of the respective reference: PyTorch's own with the
             CIFAR stem, Kaiming's normal distribution otherwise.
+        dropout: before the classifier.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ResNet(nn.Module):
         width: int = 64,
         in_channels: int = 3,
         cifar_stem: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         kernel, stride, padding = (3, 1, 1) if cifar_stem else (7, 2, 3)
@@ -90,6 +92,7 @@ class ResNet(nn.Module):
         self.layer3 = _layer(block, 2 * wider, 4 * width, depths[2], stride=2)
         self.layer4 = _layer(block, 4 * wider, 8 * width, depths[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)  # any image size; the reference's fixed 4x4 pool fails at 64x64
+        self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(8 * wider, classes)
         if not cifar_stem:
             _draw_as_torchvision(self)
@@ -98,22 +101,24 @@ class ResNet(nn.Module):
         """[batch, channels, height, width] to logits [batch, classes]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(torch.flatten(self.avgpool(x), 1))  # type: ignore[no-any-return]
+        return self.fc(self.dropout(torch.flatten(self.avgpool(x), 1)))  # type: ignore[no-any-return]
 
 
-def resnet18_cifar(classes: int = 10, width: int = 64, in_channels: int = 3) -> ResNet:
+def resnet18_cifar(classes: int = 10, width: int = 64, in_channels: int = 3, dropout: float = 0.0) -> ResNet:
     """The paper's target model on CIFAR-10: 11,173,962 parameters at the full width; images of any size."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), classes, width=width, in_channels=in_channels, cifar_stem=True)
+    return ResNet(
+        BasicBlock, (2, 2, 2, 2), classes, width=width, in_channels=in_channels, cifar_stem=True, dropout=dropout
+    )
 
 
-def resnet18(classes: int = 1000, in_channels: int = 3) -> ResNet:
+def resnet18(classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:
     """ResNet-18 with the ImageNet stem: 11,689,512 parameters; loads torchvision's state dict."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), classes, in_channels=in_channels)
+    return ResNet(BasicBlock, (2, 2, 2, 2), classes, in_channels=in_channels, dropout=dropout)
 
 
-def resnet50(classes: int = 1000, in_channels: int = 3) -> ResNet:
+def resnet50(classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> ResNet:
     """ResNet-50 with the ImageNet stem: 25,557,032 parameters; loads torchvision's state dict."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), classes, in_channels=in_channels)
+    return ResNet(Bottleneck, (3, 4, 6, 3), classes, in_channels=in_channels, dropout=dropout)
 
 
 def _shortcut(inside: int, outside: int, stride: int) -> nn.Sequential | None:

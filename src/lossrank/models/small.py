@@ -19,15 +19,17 @@ class SmallCNN(nn.Module):
         classes: outputs.
         width: channels of the first layer; the others have 2, 2 and 4 times as many.
         in_channels: of the image.
+        dropout: before the classifier.
     """
 
-    def __init__(self, classes: int, width: int = 16, in_channels: int = 1) -> None:
+    def __init__(self, classes: int, width: int = 16, in_channels: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
         self.layer1 = _layer(in_channels, width)
         self.layer2 = _layer(width, 2 * width)
         self.layer3 = _layer(2 * width, 2 * width)
         self.layer4 = _layer(2 * width, 4 * width)
         self.pool = nn.AdaptiveAvgPool2d(2)  # 2x2 rather than 1: where a stroke lies tells digits apart
+        self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(4 * 4 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,12 +37,12 @@ class SmallCNN(nn.Module):
         x = _halved(self.layer1(x), above=16)
         x = _halved(self.layer2(x), above=1)
         x = _halved(self.layer3(x), above=8)
-        return self.fc(self.pool(self.layer4(x)).flatten(1))  # type: ignore[no-any-return]
+        return self.fc(self.dropout(self.pool(self.layer4(x)).flatten(1)))  # type: ignore[no-any-return]
 
 
-def small_cnn(classes: int = 10, width: int = 16, in_channels: int = 1) -> SmallCNN:
+def small_cnn(classes: int = 10, width: int = 16, in_channels: int = 1, dropout: float = 0.0) -> SmallCNN:
     """The demo's model: 35,258 parameters. On the 8x8 digits about 98 % from 240 random labels."""
-    return SmallCNN(classes, width, in_channels)
+    return SmallCNN(classes, width, in_channels, dropout)
 
 
 def _layer(inside: int, outside: int) -> nn.Sequential:

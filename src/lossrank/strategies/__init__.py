@@ -4,30 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lossrank.strategies.badge import Badge
+from lossrank.strategies.bald import Bald
 from lossrank.strategies.base import PredictorPlan, Scene, Strategy, check_choice
+from lossrank.strategies.confidence import LeastConfidence, Margin
 from lossrank.strategies.core_set import CoreSet
 from lossrank.strategies.entropy import Entropy
 from lossrank.strategies.k_center import k_center_greedy
-from lossrank.strategies.predicted_loss import L2RAL, LL4AL, LossRank, PredictedLoss
+from lossrank.strategies.k_means import k_means_plus_plus
+from lossrank.strategies.predicted_loss import (
+    L2RAL,
+    LL4AL,
+    LL4ALPairs,
+    LossRank,
+    Pointwise,
+    PredictedLoss,
+    RankAllFeatures,
+)
+from lossrank.strategies.probcover import ProbCover
 from lossrank.strategies.random import Random
+from lossrank.strategies.streaming import top_k
+from lossrank.strategies.tod import TOD
+from lossrank.strategies.true_loss import TrueLoss
+from lossrank.strategies.typiclust import TypiClust
 
 __all__ = [
     "L2RAL",
     "LL4AL",
     "STRATEGIES",
+    "TOD",
+    "Badge",
+    "Bald",
     "CoreSet",
     "Entropy",
+    "LL4ALPairs",
+    "LeastConfidence",
     "LossRank",
+    "Margin",
+    "Pointwise",
     "PredictedLoss",
     "PredictorPlan",
+    "ProbCover",
     "Random",
+    "RankAllFeatures",
     "Scene",
     "Strategy",
+    "TrueLoss",
+    "TypiClust",
     "check_choice",
     "k_center_greedy",
+    "k_means_plus_plus",
+    "top_k",
 ]
 
 STRATEGIES: Mapping[str, type[Strategy]] = {
-    kind.name: kind for kind in (Random, Entropy, CoreSet, LL4AL, L2RAL, LossRank)
+    kind.name: kind
+    for kind in (
+        Random,
+        Entropy,
+        LeastConfidence,
+        Margin,
+        Bald,
+        TOD,
+        CoreSet,
+        Badge,
+        TypiClust,
+        ProbCover,
+        LL4AL,
+        LL4ALPairs,
+        RankAllFeatures,
+        Pointwise,
+        L2RAL,
+        LossRank,
+        TrueLoss,
+    )
 }
 """Every built-in strategy by name."""

@@ -7,16 +7,16 @@ so one strategy serves every task and a choice can be repeated from what was wri
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lossrank.errors import StrategyError, listed
 from lossrank.ledger import SampleId
-from lossrank.pool import Pool, Transform
+from lossrank.pool import Batch, Pool, Transform
 from lossrank.runtime import Runtime
 from lossrank.signals import Signals
 from lossrank.tasks.base import Task
@@ -86,6 +86,28 @@ class Scene:
     """Samples a step where nothing is learned."""
     generator: torch.Generator
     """The only source of randomness."""
+
+    def column(self, name: str, score: Callable[[Batch], Tensor]) -> Signals:
+        """A column of the candidates, those that cannot be read left out.
+
+        Args:
+            score: a batch, normalised and on the runtime's device, to [batch, ...]. No gradient is kept.
+        """
+        ids: list[SampleId] = []
+        values: list[Tensor] = []
+        with torch.no_grad():
+            for batch in self.pool.batches(self.candidates, self.batch_size, transform=self.normalise):
+                place = self.runtime.tensor
+                targets = place(batch.targets) if isinstance(batch.targets, Tensor) else batch.targets
+                values.append(score(Batch(batch.ids, place(batch.inputs), targets)).float().cpu())
+                ids += batch.ids
+        return Signals(tuple(ids), {name: torch.cat(values) if values else torch.empty(0)})
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What `model` makes of a batch from `column`, in the run's precision."""
+        with self.runtime.autocast():
+            outputs: Tensor = model(batch.inputs)
+        return outputs
 
 
 class Strategy(ABC):

@@ -11,7 +11,7 @@ from lossrank.ledger import SampleId
 from lossrank.signals import Signals
 from lossrank.strategies.base import PredictorPlan, Strategy
 
-__all__ = ["L2RAL", "LL4AL", "LossRank", "PredictedLoss"]
+__all__ = ["L2RAL", "LL4AL", "LL4ALPairs", "LossRank", "Pointwise", "PredictedLoss", "RankAllFeatures"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,38 @@ class LL4AL(PredictedLoss):
     plan: PredictorPlan = field(
         default_factory=lambda: PredictorPlan(taps="all", loss="margin", detach_after=0.6, optimizer="task")
     )
+
+
+@dataclass(frozen=True)
+class LL4ALPairs(PredictedLoss):
+    """LL4AL with TA-VAAL's pairs: cross entropy of which of two loses more, in place of the margin."""
+
+    name: ClassVar[str] = "ll4al-bce"
+    cost: ClassVar[str] = LL4AL.cost
+    paper: ClassVar[str] = "Kim et al., Task-Aware Variational Adversarial Active Learning, CVPR 2021"
+    plan: PredictorPlan = field(
+        default_factory=lambda: PredictorPlan(taps="all", loss="bce", detach_after=0.6, optimizer="task")
+    )
+
+
+@dataclass(frozen=True)
+class RankAllFeatures(PredictedLoss):
+    """LL4AL's four taps trained by the listwise loss, gradient stopped: the paper's second row."""
+
+    name: ClassVar[str] = "rank-all-features"
+    cost: ClassVar[str] = L2RAL.cost
+    paper: ClassVar[str] = L2RAL.paper
+    plan: PredictorPlan = field(default_factory=lambda: PredictorPlan(taps="all"))
+
+
+@dataclass(frozen=True)
+class Pointwise(PredictedLoss):
+    """The loss itself is predicted, by mean squared error, instead of its rank: the papers' ablation."""
+
+    name: ClassVar[str] = "pointwise"
+    cost: ClassVar[str] = L2RAL.cost
+    paper: ClassVar[str] = "L2R-AL, figure 2; LL4AL, figure 5"
+    plan: PredictorPlan = field(default_factory=lambda: PredictorPlan(loss="mse"))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""BALD: ask where plausible models disagree, told by dropout at prediction time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from lossrank.errors import StrategyError
+from lossrank.ledger import SampleId
+from lossrank.pool import Batch
+from lossrank.signals import Signals
+from lossrank.strategies.base import Scene, Strategy
+
+__all__ = ["Bald", "mutual_information"]
+
+
+@dataclass(frozen=True)
+class Bald(Strategy):
+    """Largest mutual information between prediction and weights first, by Monte Carlo dropout.
+
+    Args:
+        passes: forward passes over each sample.
+    """
+
+    name: ClassVar[str] = "bald"
+    needs: ClassVar[frozenset[str]] = frozenset({"disagreement"})
+    makes: ClassVar[frozenset[str]] = frozenset({"disagreement"})
+    score: ClassVar[str | None] = "disagreement"
+    cost: ClassVar[str] = "`passes` (10) passes over the candidates"
+    paper: ClassVar[str] = "Houlsby et al. 2011; Gal, Islam & Ghahramani, Deep Bayesian Active Learning, ICML 2017"
+    passes: int = 10
+
+    def make(self, scene: Scene) -> Signals:
+        """`disagreement` [N].
+
+        Raises:
+            StrategyError: the model has no dropout, or the task gives no class probabilities.
+        """
+        seed = int(torch.randint(1 << 62, (), generator=scene.generator))
+        with dropping(scene.model), torch.random.fork_rng():
+            torch.manual_seed(seed)  # dropout draws from the global generator: lend it one that is ours
+            return scene.column("disagreement", lambda batch: self._disagreement(scene, batch))
+
+    def _disagreement(self, scene: Scene, batch: Batch) -> Tensor:
+        draws = [scene.task.columns(scene.outputs(scene.model, batch)) for _ in range(self.passes)]
+        if "probabilities" not in draws[0]:
+            raise StrategyError(f"bald needs class probabilities, which {type(scene.task).__name__} cannot give")
+        return mutual_information(torch.stack([draw["probabilities"] for draw in draws]))
+
+    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
+        return signals.top("disagreement", n)
+
+
+def mutual_information(probabilities: Tensor) -> Tensor:
+    """[batch] entropy of the mean prediction minus mean entropy, of probabilities [passes, batch, classes]; in nats."""
+    return _entropy(probabilities.mean(0)) - _entropy(probabilities).mean(0)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    entropy: Tensor = -torch.special.xlogy(p, p).sum(-1)
+    return entropy
+
+
+@contextmanager
+def dropping(model: nn.Module) -> Iterator[None]:
+    """Dropout at work inside, all else (batch normalisation above all) as it was; every mode is given back.
+
+    Raises:
+        StrategyError: the model has no dropout.
+    """
+    layers = [module for module in model.modules() if isinstance(module, _DropoutNd) and module.p > 0]
+    if not layers:
+        raise StrategyError(
+            f"bald needs a model with dropout, and {type(model).__name__} has none: give it some "
+            "(model.options: {dropout: 0.2} for the models of lossrank), or take entropy or margin"
+        )
+    modes = [layer.training for layer in layers]
+    try:
+        for layer in layers:
+            layer.training = True
+        yield
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.training = mode

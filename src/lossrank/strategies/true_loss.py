@@ -1,0 +1,45 @@
+"""The true loss: what a perfect loss predictor would choose. For experiments, where the answers are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from lossrank.attached import evaluating
+from lossrank.errors import DataError, StrategyError
+from lossrank.ledger import SampleId
+from lossrank.signals import Signals
+from lossrank.strategies.base import Scene, Strategy
+
+__all__ = ["TrueLoss"]
+
+
+@dataclass(frozen=True)
+class TrueLoss(Strategy):
+    """Largest true loss first. It reads the answers before asking: for experiments only."""
+
+    name: ClassVar[str] = "true-loss"
+    needs: ClassVar[frozenset[str]] = frozenset({"true_loss"})
+    makes: ClassVar[frozenset[str]] = frozenset({"true_loss"})
+    score: ClassVar[str | None] = "true_loss"
+    paper: ClassVar[str] = "the bound of every loss predictor"
+
+    def make(self, scene: Scene) -> Signals:
+        """`true_loss` [N].
+
+        Raises:
+            StrategyError: the pool has no answers.
+        """
+        try:
+            scene.pool.targets(scene.candidates[:1])
+        except DataError as error:
+            raise StrategyError(f"true-loss is for experiments, where the pool knows the answers: {error}") from error
+        with evaluating(scene.model):
+            return scene.column(
+                "true_loss", lambda batch: scene.task.loss(scene.outputs(scene.model, batch), batch.targets)
+            )
+
+    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
+        return signals.top("true_loss", n)
