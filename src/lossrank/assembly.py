@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossrank.config import ModelRecipe, Recipe, TrainRecipe
+from lossrank.config import ModelRecipe, Recipe
 from lossrank.datasets import DATASETS, ImageData
 from lossrank.errors import ConfigError, unknown_name
+from lossrank.kinds import KINDS
 from lossrank.ledger import SampleId
 from lossrank.models import MODELS, weights_from
 from lossrank.pool import Pool, Transform
 from lossrank.rounds import Experiment
 from lossrank.runtime import Runtime
 from lossrank.strategies import STRATEGIES, PredictedLoss, PredictorPlan, Strategy, plugins
-from lossrank.tasks import Classification, Task
-from lossrank.transforms import Augment, Normalise
+from lossrank.tasks import Task
 
 __all__ = ["assemble", "build_strategy", "build_task", "load_data", "resolve"]
 
@@ -50,7 +50,7 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
         data.train,
         data.test,
         _oracle(data.train, task),
-        *_transforms(recipe.train, data, runtime),
+        *_transforms(recipe, data),
         runtime,
     )
 
@@ -66,6 +66,7 @@ def load_data(recipe: Recipe) -> ImageData:
     )
     if not isinstance(data, ImageData):
         raise ConfigError(f"dataset {recipe.dataset!r} returned a {type(data).__name__}; expected lossrank.ImageData")
+    _check_kind(recipe, data)
     return data
 
 
@@ -82,7 +83,8 @@ def build_task(recipe: Recipe, data: ImageData) -> Task:
             raise ConfigError(f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module")
         return model
 
-    return Classification(tuple(data.classes), build, taps)
+    kind = KINDS[recipe.task]
+    return _call(kind.task, f"task {recipe.task!r}", data, build, taps, **recipe.task_options)  # type: ignore[no-any-return]
 
 
 def build_strategy(recipe: Recipe) -> Strategy:
@@ -163,6 +165,15 @@ def _check_budget(recipe: Recipe, pool: Pool) -> None:
         )
 
 
+def _check_kind(recipe: Recipe, data: ImageData) -> None:
+    wanted = KINDS[recipe.task].data
+    if wanted is not ImageData and not isinstance(data, wanted):
+        raise ConfigError(
+            f"task {recipe.task!r} needs a data set that gives {wanted.__name__}; {recipe.dataset!r} gives "
+            f"{type(data).__name__}"
+        )
+
+
 def _oracle(pool: Pool, task: Task) -> Callable[[Sequence[SampleId]], Mapping[SampleId, Any]]:
     def answer(ids: Sequence[SampleId]) -> Mapping[SampleId, Any]:
         return dict(zip(ids, map(task.answer, pool.targets(ids)), strict=True)) if ids else {}
@@ -170,6 +181,8 @@ def _oracle(pool: Pool, task: Task) -> Callable[[Sequence[SampleId]], Mapping[Sa
     return answer
 
 
-def _transforms(recipe: TrainRecipe, data: ImageData, runtime: Runtime) -> tuple[Transform, Transform]:
-    augment = Augment(padding=recipe.padding, flip=recipe.flip, mean=data.mean, std=data.std)
-    return augment, Normalise(mean=data.mean, std=data.std)
+def _transforms(recipe: Recipe, data: ImageData) -> tuple[Transform, Transform]:
+    made: tuple[Transform, Transform] = _call(
+        KINDS[recipe.task].transforms, f"the augmentation of task {recipe.task!r}", recipe.train, data
+    )
+    return made

@@ -66,6 +66,8 @@ class TrainRecipe:
     """Zero pixels around an image before a random crop of its own size; 0 = no crop."""
     flip: bool = False
     """Whether an image is mirrored left to right half of the time."""
+    augment: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the task's augmentation, `rotation: 30` of pose for instance."""
     eval_batch_size: int = 256
     """Samples a step where nothing is learned."""
     channels_last: bool = False
@@ -96,8 +98,10 @@ class BudgetRecipe:
 class Recipe:
     """One run of one strategy."""
 
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "pose"] = "classification"
     """What the model learns."""
+    task_options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the task, `flip_test: true` of pose for instance."""
     dataset: str = "digits"
     """A name of `lossrank.datasets.DATASETS`, or your own loader as `package.module:function`."""
     data: str | None = None

@@ -329,12 +329,17 @@ def _row(
         "asked": asked,
         "ranked_first": _shown(experiment, ranking[:SHOWN]),
         "ranked_last": _shown(experiment, ranking[-SHOWN:] if choice.ranking else []),
-        "class_histogram": dict(sorted(Counter(str(a) for a in experiment.oracle(asked).values()).items())),
+        "class_histogram": dict(sorted(Counter(_categories(experiment, asked)).items())),
         "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],
         "notes": [] if asked or number + 1 == experiment.recipe.rounds else ["nothing readable is left to ask for"],
     }
+
+
+def _categories(experiment: Experiment, ids: Sequence[SampleId]) -> list[str]:
+    found = map(experiment.task.category, experiment.oracle(ids).values())
+    return [category for category in found if category is not None]
 
 
 def _shown(experiment: Experiment, ranking: Sequence[tuple[SampleId, float | None]]) -> list[dict[str, Any]]:

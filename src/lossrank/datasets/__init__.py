@@ -6,20 +6,28 @@ from collections.abc import Callable, Mapping
 
 from lossrank.datasets.base import ImageData, check_classes, held_out, pixel_statistics
 from lossrank.datasets.cifar10 import load_cifar10
+from lossrank.datasets.coco import load_coco_keypoints
 from lossrank.datasets.digits import load_digits
 from lossrank.datasets.folder import load_folder, load_unlabelled
 from lossrank.datasets.images import read_image
+from lossrank.datasets.leeds import load_leeds
+from lossrank.datasets.mpii import load_mpii
+from lossrank.datasets.pose import PoseData
 from lossrank.datasets.yours import from_dataset
 
 __all__ = [
     "DATASETS",
     "ImageData",
+    "PoseData",
     "check_classes",
     "from_dataset",
     "held_out",
     "load_cifar10",
+    "load_coco_keypoints",
     "load_digits",
     "load_folder",
+    "load_leeds",
+    "load_mpii",
     "load_unlabelled",
     "pixel_statistics",
     "read_image",
@@ -27,7 +35,10 @@ __all__ = [
 
 DATASETS: Mapping[str, Callable[..., ImageData]] = {
     "cifar10": load_cifar10,
+    "coco-keypoints": load_coco_keypoints,
     "digits": load_digits,
     "folder": load_folder,
+    "leeds": load_leeds,
+    "mpii": load_mpii,
 }
 """Every built-in data set by name."""

@@ -140,7 +140,7 @@ def _packed(folder: Path, verify: bool) -> PoseData:
         )
     note = "Leeds Sports Pose Extended, 6,000 crops" if known else "Leeds Sports Pose Extended, crops of unknown making"
     train = Pool(InMemory(images, names, targets))
-    test = Pool(InMemory(held_out[0], held_out[2], held_out[1]))
+    test = Pool(InMemory(test_images, test_names, test_targets))
     return _data(
         train, test, pixel_statistics(images), f"{note}: PCKh by neck and head top, not comparable with MPII's"
     )

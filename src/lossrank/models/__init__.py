@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from lossrank.models.pose import PoseResNet, SmallPoseNet, pose_resnet50, pose_small
 from lossrank.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet18_cifar, resnet50
 from lossrank.models.small import SmallCNN, small_cnn
 
@@ -17,8 +18,12 @@ __all__ = [
     "BasicBlock",
     "Bottleneck",
     "ModelEntry",
+    "PoseResNet",
     "ResNet",
     "SmallCNN",
+    "SmallPoseNet",
+    "pose_resnet50",
+    "pose_small",
     "resnet18",
     "resnet18_cifar",
     "resnet50",
@@ -35,6 +40,8 @@ class ModelEntry(NamedTuple):
 
 
 MODELS: Mapping[str, ModelEntry] = {
+    "pose_resnet50": ModelEntry(pose_resnet50),
+    "pose_small": ModelEntry(pose_small),
     "resnet18": ModelEntry(resnet18),
     "resnet18_cifar": ModelEntry(resnet18_cifar),
     "resnet50": ModelEntry(resnet50),

@@ -46,7 +46,8 @@ class TOD(Strategy):
 
         def moved(batch: Batch) -> Tensor:
             now, then = (scene.outputs(model, batch).float().flatten(1) for model in (scene.model, earlier))
-            return torch.linalg.vector_norm(now - then, dim=1)
+            distance: Tensor = torch.linalg.vector_norm(now - then, dim=1)
+            return distance
 
         with evaluating(scene.model), evaluating(earlier):
             return scene.column("discrepancy", moved)

@@ -61,6 +61,10 @@ class Task(ABC):
     def answer(self, target: Tensor) -> Any:
         """The answer, as plain JSON, that a labeller would give for this target. The inverse of `target`."""
 
+    def category(self, answer: Any) -> str | None:
+        """The class an answer stands for, for counting what was asked; None where answers have no classes."""
+        return None
+
     @abstractmethod
     def metric(self) -> Metric:
         """A fresh metric."""

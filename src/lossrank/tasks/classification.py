@@ -93,6 +93,9 @@ class Classification(Task):
             raise DataError(f"class index {index} is outside 0..{len(self.classes) - 1}")
         return self.classes[index]
 
+    def category(self, answer: Any) -> str | None:
+        return str(answer)
+
     def metric(self) -> Metric:
         return Accuracy()
 

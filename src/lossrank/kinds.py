@@ -1,0 +1,62 @@
+"""What a recipe's `task` means: the data it takes, the task built on them, and how images change in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from lossrank.config import TrainRecipe
+from lossrank.datasets.base import ImageData
+from lossrank.datasets.pose import PoseData
+from lossrank.pool import Transform
+from lossrank.pose_transforms import PoseAugment, PoseCrop
+from lossrank.tasks import Classification, Pose, Task
+from lossrank.transforms import Augment, Normalise
+
+__all__ = ["KINDS", "Build", "Kind"]
+
+Build = Callable[[torch.Generator], nn.Module]
+"""Makes a model whose first weights depend on the generator alone."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of task, as recipes name it."""
+
+    data: type[ImageData]
+    """What its data sets give."""
+    task: Callable[..., Task]
+    """Data, `Build`, taps, and `task_options` as keywords, to the task."""
+    transforms: Callable[[TrainRecipe, Any], tuple[Transform, Transform]]
+    """What training and what looking does to a batch. `train.augment` holds further fields of the first."""
+
+
+def _classification(data: ImageData, build: Build, taps: tuple[str, ...], **options: Any) -> Task:
+    return Classification(tuple(data.classes), build, taps, **options)
+
+
+def _classification_transforms(train: TrainRecipe, data: ImageData) -> tuple[Transform, Transform]:
+    pixels: dict[str, Any] = {"mean": data.mean, "std": data.std}
+    return Augment(padding=train.padding, flip=train.flip, **pixels, **train.augment), Normalise(**pixels)
+
+
+def _pose(data: PoseData, build: Build, taps: tuple[str, ...], **options: Any) -> Task:
+    known: dict[str, Any] = {"pairs": data.pairs, "head": data.head, "masked": data.masked}
+    return Pose(data.classes, build, taps, **{**known, **options})
+
+
+def _pose_transforms(train: TrainRecipe, data: PoseData) -> tuple[Transform, Transform]:
+    pixels: dict[str, Any] = {"mean": data.mean, "std": data.std, "size": data.size}
+    augment = PoseAugment(flip=train.flip, pairs=data.pairs, **pixels, **train.augment)
+    return cast(Transform, augment), cast(Transform, PoseCrop(**pixels))
+
+
+KINDS: Mapping[str, Kind] = {
+    "classification": Kind(ImageData, _classification, _classification_transforms),
+    "pose": Kind(PoseData, _pose, _pose_transforms),
+}
+"""Every kind of task by the name that recipes give it."""
