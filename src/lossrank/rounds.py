@@ -135,7 +135,9 @@ def play_round(
     wanted = min(budget.step, budget.final - len(labels))
     if wanted > 0:
         with clock.stage("select"):
-            choice = choose(experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number)
+            choice = choose(
+                experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number, watcher.on_epoch
+            )
         _ask(experiment, ledger, number + 1, choice, experiment.strategy.name)
     return _row(experiment, number, labels, train_loss, measured, choice, clock)
 
@@ -226,12 +228,13 @@ def choose(
     labelled: Sequence[SampleId],
     wanted: int,
     number: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Choice:
     """Collect what the strategy needs and let it choose; fewer than `wanted` only where fewer can be read."""
     strategy = experiment.strategy
     signals = collect(view, experiment.pool, ids, strategy.needs - strategy.makes).sorted()
     if strategy.makes:
-        signals = signals.joined(strategy.make(_scene(experiment, view, signals.ids, labelled, number)))
+        signals = signals.joined(strategy.make(_scene(experiment, view, signals.ids, labelled, number, progress)))
     known = collect(view, experiment.answered_pool, labelled, strategy.needs_labelled)
     chosen = _select(experiment, signals, known, wanted, number)
     if not strategy.needs:  # nothing was read to choose: read the chosen now, and choose again without the broken
@@ -255,7 +258,12 @@ def _select(experiment: Experiment, signals: Signals, known: Signals, wanted: in
 
 
 def _scene(
-    experiment: Experiment, view: View, ids: Sequence[SampleId], labelled: Sequence[SampleId], number: int
+    experiment: Experiment,
+    view: View,
+    ids: Sequence[SampleId],
+    labelled: Sequence[SampleId],
+    number: int,
+    progress: Callable[[int, int], None],
 ) -> Scene:
     view.model.eval()
     return Scene(
@@ -271,6 +279,7 @@ def _scene(
         view.runtime,
         view.batch_size,
         generator(experiment.recipe.seed, "prepare", number),
+        progress,
     )
 
 
@@ -333,8 +342,12 @@ def _row(
         "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],
-        "notes": [] if asked or number + 1 == experiment.recipe.rounds else ["nothing readable is left to ask for"],
+        "notes": [*experiment.strategy.departures(), *_shortage(experiment, asked, number)],
     }
+
+
+def _shortage(experiment: Experiment, asked: Sequence[SampleId], number: int) -> list[str]:
+    return [] if asked or number + 1 == experiment.recipe.rounds else ["nothing readable is left to ask for"]
 
 
 def _categories(experiment: Experiment, ids: Sequence[SampleId]) -> list[str]:

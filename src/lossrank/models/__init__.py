@@ -12,11 +12,14 @@ from torch import nn
 from lossrank.models.pose import PoseResNet, SmallPoseNet, pose_resnet50, pose_small
 from lossrank.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet18_cifar, resnet50
 from lossrank.models.small import SmallCNN, small_cnn
+from lossrank.models.vae import VAE, Discriminator
 
 __all__ = [
     "MODELS",
+    "VAE",
     "BasicBlock",
     "Bottleneck",
+    "Discriminator",
     "ModelEntry",
     "PoseResNet",
     "ResNet",

@@ -27,12 +27,14 @@ from lossrank.strategies.streaming import top_k
 from lossrank.strategies.tod import TOD
 from lossrank.strategies.true_loss import TrueLoss
 from lossrank.strategies.typiclust import TypiClust
+from lossrank.strategies.vaal import VAAL
 
 __all__ = [
     "L2RAL",
     "LL4AL",
     "STRATEGIES",
     "TOD",
+    "VAAL",
     "Badge",
     "Bald",
     "CoreSet",
@@ -70,6 +72,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
         Badge,
         TypiClust,
         ProbCover,
+        VAAL,
         LL4AL,
         LL4ALPairs,
         RankAllFeatures,

@@ -86,6 +86,8 @@ class Scene:
     """Samples a step where nothing is learned."""
     generator: torch.Generator
     """The only source of randomness."""
+    progress: Callable[[int, int], None] = lambda done, total: None
+    """Told now and then how many steps of a long computation are done, and of how many."""
 
     def column(self, name: str, score: Callable[[Batch], Tensor]) -> Signals:
         """A column of the candidates, those that cannot be read left out.
@@ -131,6 +133,10 @@ class Strategy(ABC):
     def predictor(self) -> PredictorPlan | None:
         """The loss predictor to train beside or after the model; None where the strategy has none."""
         return None
+
+    def departures(self) -> tuple[str, ...]:
+        """Where these values depart from what was published, for the notes of each round; empty where they do not."""
+        return ()
 
     def make(self, scene: Scene) -> Signals:
         """The columns in `makes` for the candidates, those that cannot be read left out. Called before `select`."""
