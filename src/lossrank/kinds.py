@@ -45,7 +45,7 @@ def _classification_transforms(train: TrainRecipe, data: ImageData) -> tuple[Tra
 
 
 def _pose(data: PoseData, build: Build, taps: tuple[str, ...], **options: Any) -> Task:
-    known: dict[str, Any] = {"pairs": data.pairs, "head": data.head, "masked": data.masked}
+    known: dict[str, Any] = {"pairs": data.pairs, "links": data.links, "head": data.head, "masked": data.masked}
     return Pose(data.classes, build, taps, **{**known, **options})
 
 

@@ -64,7 +64,7 @@ def load_coco_keypoints(
     ends = _ends(head, content.joints)
     people = content.people(folder, annotated_head=ends is None)
     if test is None:
-        late = {sample for sample, person in people.items() if hash_share(str(person.file)) < test_fraction}
+        late = {sample for sample in people if hash_share(sample.rpartition("/")[0]) < test_fraction}
         parts = [[p for i, p in people.items() if (i in late) is held] for held in (False, True)]
     else:
         other = _Content(Path(test))
@@ -83,6 +83,7 @@ def load_coco_keypoints(
         *pixel_statistics(few),
         (f"poses of {path.name}; head size: {' to '.join(head) if head else 'a fifth of the box'}",),
         pairs=mirror_pairs(content.joints),
+        links=content.links,
         head=ends,
     )
 
@@ -96,7 +97,9 @@ class _Content:
             content = json.loads(path.read_text(encoding="utf-8"))
             self.files = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
             self.annotations = [a for a in content["annotations"] if "keypoints" in a and not a.get("iscrowd")]
-            kinds = [tuple(map(str, c["keypoints"])) for c in content["categories"] if c.get("keypoints")]
+            categories = [c for c in content["categories"] if c.get("keypoints")]
+            kinds = [tuple(map(str, c["keypoints"])) for c in categories]
+            links = [(int(a) - 1, int(b) - 1) for a, b in (categories[0].get("skeleton") or ())] if categories else []
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}; {EXPECTED}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -104,6 +107,8 @@ class _Content:
         if len(set(kinds)) != 1:
             raise DataError(f"{path} has {len(set(kinds))} kinds of keypoints; one is needed; {EXPECTED}")
         self.joints = kinds[0]
+        # For pictures only: a link of a joint that does not exist is not worth a refusal.
+        self.links = tuple(link for link in links if all(0 <= end < len(self.joints) for end in link))
 
     def people(self, folder: Path, *, annotated_head: bool) -> dict[SampleId, Person]:
         """Everybody by id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lossrank.sources import UnreadableSample
 
-__all__ = ["SUFFIXES", "read_image"]
+__all__ = ["SUFFIXES", "eight_bits", "open_image", "read_image", "upright"]
 
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -32,9 +33,9 @@ def read_image(path: Path, image_size: int, channels: int = 3) -> Tensor:
     try:
         with Image.open(path) as image:
             image.draft(image.mode, (2 * image_size, 2 * image_size))  # of a JPEG, decode no more than is needed
-            upright = _upright(image)
+            whole = upright(image)
             pixels = ImageOps.fit(
-                _eight_bits(upright, "RGB" if channels == 3 else "L"),
+                eight_bits(whole, "RGB" if channels == 3 else "L"),
                 (image_size, image_size),
                 Image.Resampling.BILINEAR,
             )
@@ -45,7 +46,28 @@ def read_image(path: Path, image_size: int, channels: int = 3) -> Tensor:
     return torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1).contiguous()
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def open_image(path: Path, mode: str = "RGB") -> Image.Image:
+    """The whole picture, upright as its EXIF data say, in mode RGB or L; for what needs more than the middle square.
+
+    Raises:
+        UnreadableSample: it is missing, damaged, no image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    try:
+        with Image.open(path) as image:
+            limit = Image.MAX_IMAGE_PIXELS or math.inf
+            if image.width * image.height > limit:
+                raise UnreadableSample(f"{image.width} x {image.height} pixels are more than the limit of {limit}")
+            return eight_bits(upright(image), mode)
+    except UnreadableSample:
+        raise
+    except FileNotFoundError:
+        raise UnreadableSample(f"there is no file {path.name} in {path.parent.name}") from None
+    except Exception as error:  # readers of damaged files raise nearly anything
+        raise UnreadableSample(f"{type(error).__name__}: {error}".replace(f"{path.parent}/", "")) from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned and mirrored as its EXIF data say; it is loaded."""
     image.load()
     try:
         turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
@@ -54,7 +76,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if turned else image
 
 
-def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+def eight_bits(image: Image.Image, mode: str) -> Image.Image:
     """The image in mode RGB or L."""
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_stretched(np.asarray(image, np.float64))).convert(mode)

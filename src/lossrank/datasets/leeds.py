@@ -40,6 +40,11 @@ JOINTS = (
     "head_top",
 )
 PAIRS = ((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9))
+LINKS = (
+    *((0, 1), (1, 2), (2, 3), (3, 4), (4, 5)),  # legs
+    *((6, 7), (7, 8), (8, 12), (12, 9), (9, 10), (10, 11)),  # arms
+    *((12, 13), (2, 8), (3, 9)),  # head and trunk
+)
 HEAD = (12, 13)
 COUNT, FIRST_TEST = 10_000, 8_000
 CROPS = {  # sha256 of the packed crops that results were recorded with
@@ -177,4 +182,4 @@ def _read_packed(path: Path) -> tuple[Tensor, Tensor, list[str], str]:
 
 
 def _data(train: Pool, test: Pool, statistics: tuple[tuple[float, ...], tuple[float, ...]], note: str) -> PoseData:
-    return PoseData(train, test, JOINTS, *statistics, (note,), pairs=PAIRS, head=HEAD)
+    return PoseData(train, test, JOINTS, *statistics, (note,), pairs=PAIRS, links=LINKS, head=HEAD)

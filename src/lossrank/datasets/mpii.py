@@ -38,6 +38,11 @@ JOINTS = (
     "left_wrist",
 )
 PAIRS = ((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13))
+LINKS = (
+    *((0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5)),  # legs
+    *((10, 11), (11, 12), (12, 7), (7, 13), (13, 14), (14, 15)),  # arms
+    *((6, 7), (7, 8), (8, 9)),  # trunk and head
+)
 MASKED = (6, 7)
 COUNTS = {"train": 22_246, "valid": 2_958}
 OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
@@ -93,7 +98,8 @@ def load_mpii(
         _check_pictures(path, [person for part in people for person in part])
     train, test = (people_pool(part, crop.kept, max_memory, workers) for part in people)
     size = (image_size, image_size) if context else None
-    return PoseData(train, test, JOINTS, IMAGENET_MEAN, IMAGENET_STD, (note,), pairs=PAIRS, masked=MASKED, size=size)
+    known: dict[str, Any] = {"pairs": PAIRS, "links": LINKS, "masked": MASKED, "size": size}
+    return PoseData(train, test, JOINTS, IMAGENET_MEAN, IMAGENET_STD, (note,), **known)
 
 
 class _Crop:

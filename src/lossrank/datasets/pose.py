@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from lossrank.datasets.base import ImageData
-from lossrank.datasets.images import _eight_bits, _upright
+from lossrank.datasets.images import open_image
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool, UnreadableSample
@@ -35,6 +35,8 @@ class PoseData(ImageData):
 
     pairs: Sequence[tuple[int, int]] = ()
     """Left and right joints, by place."""
+    links: Sequence[tuple[int, int]] = ()
+    """Joints that a limb joins, by place, for pictures."""
     head: tuple[int, int] | None = None
     """The two joints whose distance is the head size; None: each target holds it in a last row."""
     masked: Sequence[int] = ()
@@ -178,7 +180,7 @@ class _Crops:
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
         person = self.people[row]
-        with _opened(person.file) as image:
+        with open_image(person.file) as image:
             return _cut(image, person.where(image.size), self.pixels), person.target(image.size, self.pixels)
 
     def target(self, row: int) -> Tensor:
@@ -187,31 +189,11 @@ class _Crops:
         size = (1, 1)
         if person.box is None and not bool((person.joints[:, 2] > 0).any()):
             try:
-                with _opened(person.file) as image:
+                with open_image(person.file) as image:
                     size = image.size
             except UnreadableSample as why:
                 self.unreadable[person.id] = str(why)
         return person.target(size, self.pixels)
-
-
-def _opened(path: Path) -> Image.Image:
-    """The picture, upright as its EXIF data say, in RGB.
-
-    Raises:
-        UnreadableSample: it is missing, damaged, no image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
-    """
-    try:
-        with Image.open(path) as image:
-            limit = Image.MAX_IMAGE_PIXELS or math.inf
-            if image.width * image.height > limit:
-                raise UnreadableSample(f"{image.width} x {image.height} pixels are more than the limit of {limit}")
-            return _eight_bits(_upright(image), "RGB")
-    except UnreadableSample:
-        raise
-    except FileNotFoundError:
-        raise UnreadableSample(f"there is no file {path.name} in {path.parent.name}") from None
-    except Exception as error:  # readers of damaged files raise nearly anything
-        raise UnreadableSample(f"{type(error).__name__}: {error}".replace(f"{path.parent}/", "")) from error
 
 
 def _cut(image: Image.Image, box: Box, pixels: int) -> Tensor:

@@ -65,6 +65,18 @@ class Task(ABC):
         """The class an answer stands for, for counting what was asked; None where answers have no classes."""
         return None
 
+    def unmarked(self, answer: Any) -> bool:
+        """Whether an answer marks nothing, so that its sample has weight 0 in training; such answers are counted."""
+        return False
+
+    def form(self) -> dict[str, Any]:
+        """What answers and predictions are to a report, as plain JSON: a `kind` that it can draw, and more."""
+        return {"kind": "text"}
+
+    def predictions(self, outputs: Tensor) -> list[Any]:
+        """What each output says, as plain JSON in the task's `form`; None where a report has nothing to show."""
+        return [None] * len(outputs)
+
     @abstractmethod
     def metric(self) -> Metric:
         """A fresh metric."""

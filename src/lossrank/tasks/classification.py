@@ -96,6 +96,17 @@ class Classification(Task):
     def category(self, answer: Any) -> str | None:
         return str(answer)
 
+    def form(self) -> dict[str, Any]:
+        return {"kind": "class"}
+
+    def predictions(self, outputs: Tensor) -> list[Any]:
+        """`class`, the most probable one's name, and its `probability`."""
+        found = outputs.float().softmax(1).max(1)
+        return [
+            {"class": self.classes[index], "probability": round(p, 4)}
+            for p, index in zip(found.values.tolist(), found.indices.tolist(), strict=True)
+        ]
+
     def metric(self) -> Metric:
         return Accuracy()
 

@@ -65,6 +65,7 @@ class Pose(Task):
         build: makes a model from a generator; its output is heatmaps [batch, joints, height, width].
         taps: layers a loss predictor may listen to, deepest last.
         pairs: left and right joints, by place in `joints`.
+        links: joints that a limb joins, for pictures.
         head: the two joints whose distance is the head size, as neck and top of the head in Leeds Sports Pose. None:
             the head size is annotated (MPII: 0.6 times the diagonal of the head box).
         masked: joints that the metric leaves out; MPII's evaluation pelvis and thorax.
@@ -85,6 +86,7 @@ class Pose(Task):
         taps: tuple[str, ...],
         *,
         pairs: Sequence[tuple[int, int]] = (),
+        links: Sequence[tuple[int, int]] = (),
         head: tuple[int, int] | None = None,
         masked: Sequence[int] = (),
         stride: float = 4.0,
@@ -92,15 +94,14 @@ class Pose(Task):
         quarter_offset: bool = True,
         flip_test: bool = False,
     ) -> None:
-        outside = [
-            p for p in (*(p for pair in pairs for p in pair), *(head or ()), *masked) if p not in range(len(joints))
-        ]
+        named = (*(p for pair in (*pairs, *links) for p in pair), *(head or ()), *masked)
+        outside = [p for p in named if p not in range(len(joints))]
         if outside:
             raise ConfigError(f"joints {outside} do not exist; possible are 0..{len(joints) - 1}")
         if not (stride > 0 and sigma > 0):
             raise ConfigError(f"stride is {stride} and sigma {sigma}; possible are numbers above 0")
         self.joints = tuple(joints)
-        self.pairs, self.head, self.masked = tuple(pairs), head, tuple(masked)
+        self.pairs, self.links, self.head, self.masked = tuple(pairs), tuple(links), head, tuple(masked)
         self.stride, self.sigma, self.quarter_offset, self.flip_test = stride, sigma, quarter_offset, flip_test
         self.taps = tuple(f"model.{tap}" for tap in taps) if flip_test else tuple(taps)
         self._build = build
@@ -181,6 +182,27 @@ class Pose(Task):
         if self.head is not None:
             return joints
         return {"joints": joints, "head_size": _plain(float(target[count, 0])) if len(target) > count else None}
+
+    def unmarked(self, answer: Any) -> bool:
+        """Whether no joint is visible."""
+        return not bool((self.target(answer)[: len(self.joints), 2] > 0).any())
+
+    def form(self) -> dict[str, Any]:
+        """`links`, places of joints that a limb joins, and `sides`, `left`, `right` or nothing for each joint."""
+        sides = [""] * len(self.joints)
+        for pair in self.pairs:
+            left, right = pair if self.joints[pair[0]].lower().startswith("l") else pair[::-1]
+            sides[left], sides[right] = "left", "right"
+        return {"kind": "pose", "links": [list(link) for link in self.links], "sides": sides}
+
+    def predictions(self, outputs: Tensor) -> list[Any]:
+        """`joints`, [x, y, peak] of each, and `size`, height and width of the input that they are pixels of.
+
+        The input is the middle of the picture where the picture is larger.
+        """
+        size = [round(side * self.stride) for side in outputs.shape[2:]]
+        rounded = [[[round(v, 3) for v in joint] for joint in pose] for pose in self.predict(outputs).tolist()]
+        return [{"joints": joints, "size": size} for joints in rounded]
 
     def metric(self) -> Metric:
         return PCKh(self, masked=self.masked)
