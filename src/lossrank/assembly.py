@@ -13,6 +13,7 @@ from torch import nn
 
 from lossrank.config import ModelRecipe, Recipe
 from lossrank.datasets import DATASETS, ImageData
+from lossrank.datasets.flips import with_flips
 from lossrank.errors import ConfigError, unknown_name
 from lossrank.kinds import KINDS
 from lossrank.ledger import SampleId
@@ -39,7 +40,7 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
     """
     strategy = build_strategy(recipe)
     runtime = Runtime.of(recipe.train)
-    data = data or load_data(recipe)
+    data = with_flips(data or load_data(recipe), recipe.label_noise, recipe.seed)
     task = build_task(recipe, data)
     if check_budget:
         _check_budget(recipe, data.train)
