@@ -109,7 +109,7 @@ class Recipe:
     dataset_options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the loader."""
     label_noise: float = 0.0
-    """Share of the pool's answers that are wrong, for stress tests: flipped by seed and id, alike for every strategy."""
+    """Share of the pool's answers that are wrong, for stress tests: by seed and id, alike for every strategy."""
     strategy: str = "lossrank"
     """A name that `lossrank strategies` lists, or your own class as `package.module:Class`."""
     strategy_options: dict[str, Any] = field(default_factory=dict)
