@@ -39,6 +39,7 @@ ORDER = (
     "datasets",
     "kinds",
     "collect",
+    "shown",
     "training",
     "rounds",
     "assembly",

@@ -25,6 +25,7 @@ from lossrank.ledger import Ledger, SampleId
 from lossrank.pool import Pool, Transform
 from lossrank.runtime import Runtime
 from lossrank.seeding import Purpose, generator
+from lossrank.shown import shown
 from lossrank.signals import Signals
 from lossrank.strategies.base import Scene, Strategy, check_choice
 from lossrank.tasks.base import Task
@@ -139,7 +140,7 @@ def play_round(
                 experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number, watcher.on_epoch
             )
         _ask(experiment, ledger, number + 1, choice, experiment.strategy.name)
-    return _row(experiment, number, labels, train_loss, measured, choice, clock)
+    return _row(experiment, view, number, labels, train_loss, measured, choice, clock)
 
 
 def _collected_score(strategy: Strategy) -> str | None:
@@ -312,6 +313,7 @@ def _ask(experiment: Experiment, ledger: Ledger, batch: int, choice: Choice, rea
 
 def _row(
     experiment: Experiment,
+    view: View,
     number: int,
     labels: Mapping[SampleId, Any],
     train_loss: float,
@@ -336,18 +338,27 @@ def _row(
         "spearman": measured.spearman,
         "top10_recall": measured.top10_recall,
         "asked": asked,
-        "ranked_first": _shown(experiment, ranking[:SHOWN]),
-        "ranked_last": _shown(experiment, ranking[-SHOWN:] if choice.ranking else []),
+        "score": experiment.strategy.score,
+        "form": experiment.task.form(),
+        "ranked_first": _shown(experiment, view, ranking[:SHOWN]),
+        "ranked_last": _shown(experiment, view, ranking[-SHOWN:] if choice.ranking else []),
         "class_histogram": dict(sorted(Counter(_categories(experiment, asked)).items())),
         "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],
-        "notes": [*experiment.strategy.departures(), *_shortage(experiment, asked, number)],
+        "notes": _notes(experiment, labels, asked, number),
     }
 
 
-def _shortage(experiment: Experiment, asked: Sequence[SampleId], number: int) -> list[str]:
-    return [] if asked or number + 1 == experiment.recipe.rounds else ["nothing readable is left to ask for"]
+def _notes(
+    experiment: Experiment, labels: Mapping[SampleId, Any], asked: Sequence[SampleId], number: int
+) -> list[str]:
+    notes = list(experiment.strategy.departures())
+    if not asked and number + 1 < experiment.recipe.rounds:
+        notes.append("nothing readable is left to ask for")
+    if count := sum(map(experiment.task.unmarked, labels.values())):
+        notes.append(f"nothing is marked on {count} of {len(labels)} labelled samples: they weigh nothing")
+    return notes
 
 
 def _categories(experiment: Experiment, ids: Sequence[SampleId]) -> list[str]:
@@ -355,9 +366,10 @@ def _categories(experiment: Experiment, ids: Sequence[SampleId]) -> list[str]:
     return [category for category in found if category is not None]
 
 
-def _shown(experiment: Experiment, ranking: Sequence[tuple[SampleId, float | None]]) -> list[dict[str, Any]]:
-    answers = experiment.oracle([sample for sample, _ in ranking])
-    return [{"id": sample, "score": score, "label": answers[sample]} for sample, score in ranking]
+def _shown(
+    experiment: Experiment, view: View, ranking: Sequence[tuple[SampleId, float | None]]
+) -> list[dict[str, Any]]:
+    return shown(view, experiment.pool, experiment.oracle([sample for sample, _ in ranking]), ranking)
 
 
 def _peak_memory_mb() -> float:

@@ -46,7 +46,7 @@ LINKS = (
     *((12, 13), (2, 8), (3, 9)),  # head and trunk
 )
 HEAD = (12, 13)
-COUNT, FIRST_TEST = 10_000, 8_000
+COUNT, LAST_TRAIN = 10_000, 8_000
 CROPS = {  # sha256 of the packed crops that results were recorded with
     "train.npz": "690a407a020b6d2516da350291bebe0447061b7baf6d05fd3cf52e3cac7fb042",
     "test.npz": "2ddbccafc2d788ec919791c4a8503c9d1020f46706f8383cb59441ce66bbadce",
@@ -110,7 +110,7 @@ def _official(folder: Path, image_size: int, min_joints: int, verify: bool, max_
         if int(person[:, 2].sum()) >= min_joints
     ]
     train, test = (
-        people_pool([p for p in people if (int(p.id[2:7]) > FIRST_TEST) is late], image_size, max_memory)
+        people_pool([p for p in people if (int(p.id[2:7]) > LAST_TRAIN) is late], image_size, max_memory)
         for late in (False, True)
     )
     few = torch.cat([batch.inputs for batch in train.batches(train.ids[:2000], 500)])
