@@ -350,9 +350,7 @@ def _row(
     }
 
 
-def _notes(
-    experiment: Experiment, labels: Mapping[SampleId, Any], asked: Sequence[SampleId], number: int
-) -> list[str]:
+def _notes(experiment: Experiment, labels: Mapping[SampleId, Any], asked: Sequence[SampleId], number: int) -> list[str]:
     notes = list(experiment.strategy.departures())
     if not asked and number + 1 < experiment.recipe.rounds:
         notes.append("nothing readable is left to ask for")
