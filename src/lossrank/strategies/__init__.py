@@ -23,11 +23,13 @@ from lossrank.strategies.predicted_loss import (
 )
 from lossrank.strategies.probcover import ProbCover
 from lossrank.strategies.random import Random
+from lossrank.strategies.ranked import Ranked
 from lossrank.strategies.streaming import top_k
 from lossrank.strategies.tod import TOD
 from lossrank.strategies.true_loss import TrueLoss
 from lossrank.strategies.typiclust import TypiClust
 from lossrank.strategies.vaal import VAAL
+from lossrank.strategies.wrapped import Refined, Subsample
 
 __all__ = [
     "L2RAL",
@@ -49,8 +51,11 @@ __all__ = [
     "ProbCover",
     "Random",
     "RankAllFeatures",
+    "Ranked",
+    "Refined",
     "Scene",
     "Strategy",
+    "Subsample",
     "TrueLoss",
     "TypiClust",
     "check_choice",
@@ -79,6 +84,8 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
         Pointwise,
         L2RAL,
         LossRank,
+        Subsample,
+        Refined,
         TrueLoss,
     )
 }

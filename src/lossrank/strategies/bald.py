@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from lossrank.errors import StrategyError
-from lossrank.ledger import SampleId
 from lossrank.pool import Batch
 from lossrank.signals import Signals
-from lossrank.strategies.base import Scene, Strategy
+from lossrank.strategies.base import Scene
+from lossrank.strategies.ranked import Ranked
 
 __all__ = ["Bald", "mutual_information"]
 
 
 @dataclass(frozen=True)
-class Bald(Strategy):
+class Bald(Ranked):
     """Largest mutual information between prediction and weights first, by Monte Carlo dropout.
 
     Args:
@@ -52,9 +52,6 @@ class Bald(Strategy):
         if "probabilities" not in draws[0]:
             raise StrategyError(f"bald needs class probabilities, which {type(scene.task).__name__} cannot give")
         return mutual_information(torch.stack([draw["probabilities"] for draw in draws]))
-
-    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
-        return signals.top("disagreement", n)
 
 
 def mutual_information(probabilities: Tensor) -> Tensor:

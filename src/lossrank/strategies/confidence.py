@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from lossrank.ledger import SampleId
-from lossrank.signals import Signals
-from lossrank.strategies.base import Strategy
+from lossrank.strategies.ranked import Ranked
 
 __all__ = ["LeastConfidence", "Margin"]
 
 
 @dataclass(frozen=True)
-class LeastConfidence(Strategy):
+class LeastConfidence(Ranked):
     """Lowest probability of the most probable class first."""
 
     name: ClassVar[str] = "least-confidence"
@@ -23,18 +19,12 @@ class LeastConfidence(Strategy):
     score: ClassVar[str | None] = "least_confidence"
     paper: ClassVar[str] = "Lewis & Gale, A Sequential Algorithm for Training Text Classifiers, 1994"
 
-    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
-        return signals.top("least_confidence", n)
-
 
 @dataclass(frozen=True)
-class Margin(Strategy):
+class Margin(Ranked):
     """Smallest lead of the most probable class over the second first."""
 
     name: ClassVar[str] = "margin"
     needs: ClassVar[frozenset[str]] = frozenset({"margin"})
     score: ClassVar[str | None] = "margin"
     paper: ClassVar[str] = "Scheffer et al., Active Hidden Markov Models for Information Extraction, 2001"
-
-    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
-        return signals.top("margin", n)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
-
-from lossrank.ledger import SampleId
-from lossrank.signals import Signals
-from lossrank.strategies.base import PredictorPlan, Strategy
+from lossrank.strategies.base import PredictorPlan
+from lossrank.strategies.ranked import Ranked
 
 __all__ = ["L2RAL", "LL4AL", "LL4ALPairs", "LossRank", "Pointwise", "PredictedLoss", "RankAllFeatures"]
 
 
 @dataclass(frozen=True)
-class PredictedLoss(Strategy):
+class PredictedLoss(Ranked):
     """Highest predicted loss first. What the prediction is worth depends on `plan`."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"predicted_loss"})
@@ -24,9 +21,6 @@ class PredictedLoss(Strategy):
 
     def predictor(self) -> PredictorPlan | None:
         return self.plan
-
-    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
-        return signals.top("predicted_loss", n)
 
 
 @dataclass(frozen=True)

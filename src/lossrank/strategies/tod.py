@@ -10,16 +10,16 @@ from torch import Tensor
 
 from lossrank.attached import evaluating
 from lossrank.errors import StrategyError
-from lossrank.ledger import SampleId
 from lossrank.pool import Batch
 from lossrank.signals import Signals
-from lossrank.strategies.base import Scene, Strategy
+from lossrank.strategies.base import Scene
+from lossrank.strategies.ranked import Ranked
 
 __all__ = ["TOD"]
 
 
 @dataclass(frozen=True)
-class TOD(Strategy):
+class TOD(Ranked):
     """Largest distance between the outputs before and after the latest training first.
 
     The distance is a lower bound of the loss up to a factor, with no extra module (the paper's theorem 1): outputs are
@@ -51,6 +51,3 @@ class TOD(Strategy):
 
         with evaluating(scene.model), evaluating(earlier):
             return scene.column("discrepancy", moved)
-
-    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
-        return signals.top("discrepancy", n)

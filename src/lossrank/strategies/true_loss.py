@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from lossrank.attached import evaluating
 from lossrank.errors import DataError, StrategyError
-from lossrank.ledger import SampleId
 from lossrank.signals import Signals
-from lossrank.strategies.base import Scene, Strategy
+from lossrank.strategies.base import Scene
+from lossrank.strategies.ranked import Ranked
 
 __all__ = ["TrueLoss"]
 
 
 @dataclass(frozen=True)
-class TrueLoss(Strategy):
+class TrueLoss(Ranked):
     """Largest true loss first. It reads the answers before asking: for experiments only."""
 
     name: ClassVar[str] = "true-loss"
@@ -40,6 +38,3 @@ class TrueLoss(Strategy):
             return scene.column(
                 "true_loss", lambda batch: scene.task.loss(scene.outputs(scene.model, batch), batch.targets)
             )
-
-    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
-        return signals.top("true_loss", n)

@@ -17,14 +17,15 @@ from lossrank.ledger import SampleId
 from lossrank.models import VAE, Discriminator, weights_from
 from lossrank.pool import Batch, Pool, Transform
 from lossrank.signals import Signals
-from lossrank.strategies.base import Scene, Strategy
+from lossrank.strategies.base import Scene
+from lossrank.strategies.ranked import Ranked
 from lossrank.transforms import Augment, Normalise
 
 __all__ = ["VAAL", "confusion_loss", "discriminator_loss", "vae_loss"]
 
 
 @dataclass(frozen=True)
-class VAAL(Strategy):
+class VAAL(Ranked):
     """What a discriminator is surest to be unlabelled first; the model itself has no say.
 
     A variational autoencoder learns to rebuild labelled and unlabelled images and to make their codes look alike; a
@@ -63,6 +64,7 @@ class VAAL(Strategy):
     paper: ClassVar[str] = "Sinha, Ebrahimi & Darrell, Variational Adversarial Active Learning, ICCV 2019"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in (("z", 1), ("batch_size", 2), ("width", 1), ("iterations", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -108,9 +110,6 @@ class VAAL(Strategy):
         pair.critic.eval()
         own = dataclasses.replace(scene, normalise=plain)
         return own.column("unlabelled", lambda batch: -pair.critic.logits(pair.vae.encode(batch.inputs)[0])[:, 0])
-
-    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
-        return signals.top("unlabelled", n)
 
     def _made(self, scene: Scene, example: Tensor) -> _Pair:
         with weights_from(scene.generator):
