@@ -20,7 +20,7 @@ def test_a_row_is_read_with_its_numbers(write_run):
         (1, 20, 0.75, 0.83),
     ]
     assert run.rows[0].ranked_first[1].id == "s0-1"
-    assert run.rows[0].ranked_first[1].label == "3"
+    assert run.rows[0].ranked_first[1].answer == 3
     assert run.rows[1].unreadable == (("a.png", "cut"),)
     assert run.metric.title == "accuracy (%)"
     assert run.metric.shown(0.75) == 75.0

@@ -158,6 +158,8 @@ def _row(line: Mapping[str, Any], where: str) -> Row:
             peak_memory_mb=_number(line.get("peak_memory_mb")),
             unreadable=tuple((str(u["id"]), str(u.get("reason", ""))) for u in line.get("unreadable") or ()),
             notes=tuple(str(note) for note in line.get("notes") or ()),
+            score=None if line.get("score") is None else str(line["score"]),
+            form=dict(line.get("form") or {}),
         )
     except KeyError as error:
         raise RunError(f"{where} lacks the field {error.args[0]!r}") from None
@@ -173,8 +175,13 @@ def _metric(line: Mapping[str, Any]) -> MetricInfo:
 
 
 def _ranked(item: Mapping[str, Any]) -> Ranked:
-    label = item.get("label")
-    return Ranked(str(item["id"]), _number(item.get("score")), None if label is None else str(label))
+    return Ranked(
+        str(item["id"]),
+        _number(item.get("score")),
+        item.get("label"),
+        _number(item.get("loss")),
+        item.get("prediction"),
+    )
 
 
 def _number(value: Any) -> float | None:

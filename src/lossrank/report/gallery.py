@@ -1,4 +1,7 @@
-"""What each strategy put first and last, with pictures inlined, within a budget of bytes."""
+"""What each strategy put first and last, with pictures inlined, within a budget of bytes.
+
+Where the row's form can be drawn, a picture is shown twice: with the truth, and with what the model said.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lossrank.report.drawing import drawable, pair, told
 from lossrank.report.plots import Style
 from lossrank.report.rows import Ranked, Row, Run, visible
 
@@ -21,6 +25,7 @@ SIDE = 96  # pixels; shown at 76 or 58
 BUDGET = 6_000_000  # characters of base64, so that the whole page stays under 10 MB
 ROUNDS = 6
 SAMPLES = 12
+DRAWN_SAMPLES = 8  # of those that are drawn twice, and larger
 
 
 def gallery(
@@ -53,20 +58,20 @@ def shared_seed(groups: Mapping[str, Sequence[Run]]) -> int | None:
 
 
 class _Pictures:
-    """Pictures as data URIs, each made once, until the budget is spent."""
+    """Pictures as data URIs until the budget is spent; each sample's is asked for once."""
 
     def __init__(self, thumbnail: Thumbnail | None) -> None:
         self.thumbnail = thumbnail
         self.left = BUDGET
         self.left_out = 0
-        self.made: dict[str, str] = {}
+        self.made: dict[str, Image | str | None] = {}
 
-    def html(self, sample: str) -> str:
+    def html(self, sample: Ranked, form: Mapping[str, Any]) -> str:
         if self.thumbnail is None:
             return ""
-        if sample not in self.made:
-            self.made[sample] = _picture(sample, self.thumbnail)
-        element = self.made[sample]
+        if sample.id not in self.made:
+            self.made[sample.id] = _prepared(sample.id, self.thumbnail)
+        element = _element(self.made[sample.id], sample, form)
         if len(element) > self.left:
             self.left_out += 1
             return '<div class="blank">left out</div>'
@@ -74,44 +79,60 @@ class _Pictures:
         return element
 
 
-def _picture(sample: str, thumbnail: Thumbnail) -> str:
-    try:
-        image = thumbnail(sample)
-        data, kind, tiny = ("", "", False) if image is None else _encoded(image)
-    except Exception as error:  # a picture that cannot be drawn is no reason to lose the report
-        return f'<div class="blank" title="{escape(visible(error))}">unreadable</div>'
-    if not data:
-        return '<div class="blank">no picture</div>'
-    alt = escape(visible(sample))
-    return f'<img{" class=tiny" if tiny else ""} alt="{alt}" src="data:image/{kind};base64,{data}">'
-
-
-def _encoded(image: Image) -> tuple[str, str, bool]:
-    """(base64, kind, whether it is small enough that its pixels should be seen)."""
+def _prepared(sample: str, thumbnail: Thumbnail) -> Image | str | None:
+    """The picture upright, on white and no larger than is ever shown; or why there is none, or None."""
     from PIL import Image as Pillow
     from PIL import ImageOps
 
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        over = image.convert("RGBA")
-        image = Pillow.alpha_composite(Pillow.new("RGBA", over.size, "white"), over)
-    image = image if image.mode in ("L", "RGB") else image.convert("RGB")
-    image.thumbnail((SIDE, SIDE))
+    try:
+        image = thumbnail(sample)
+        if image is None:
+            return None
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            over = image.convert("RGBA")
+            image = Pillow.alpha_composite(Pillow.new("RGBA", over.size, "white"), over)
+        return image if image.mode in ("L", "RGB") else image.convert("RGB")
+    except Exception as error:  # a picture that cannot be drawn is no reason to lose the report
+        return visible(error)
+
+
+def _element(image: Image | str | None, sample: Ranked, form: Mapping[str, Any]) -> str:
+    """The picture as an element of the page, drawn on where the form says how."""
+    if image is None:
+        return '<div class="blank">no picture</div>'
+    if isinstance(image, str):
+        return f'<div class="blank" title="{escape(image)}">unreadable</div>'
+    try:
+        both = pair(image, form, sample.answer, sample.prediction)
+    except Exception:  # a row of another make: its picture is shown as it is
+        both = None
+    data, kind = _encoded(image if both is None else both, SIDE if both is None else max(both.size))
+    tiny = " class=tiny" if kind == "png" else ""
+    return f'<img{tiny} alt="{escape(visible(sample.id))}" src="data:image/{kind};base64,{data}">'
+
+
+def _encoded(image: Image, side: int) -> tuple[str, str]:
+    """Base64 and kind: PNG where the picture is so small that its pixels should be seen, else JPEG."""
+    image = image.copy()
+    image.thumbnail((side, side))
     buffer, tiny = io.BytesIO(), max(image.size) <= 48
     if tiny:
         image.save(buffer, "PNG", optimize=True)
     else:
         image.save(buffer, "JPEG", quality=82)
-    return base64.b64encode(buffer.getvalue()).decode("ascii"), "png" if tiny else "jpeg", tiny
+    return base64.b64encode(buffer.getvalue()).decode("ascii"), "png" if tiny else "jpeg"
 
 
 def _round(row: Row, pictures: _Pictures) -> str:
     scored = any(sample.score is not None for sample in row.ranked_first)
     first = "ranked first" if scored else "asked first (no score)"
-    strips = [(first, row.ranked_first[:SAMPLES]), ("ranked last", row.ranked_last[-SAMPLES:])]
+    drawn = drawable(row.form)
+    most = DRAWN_SAMPLES if drawn else SAMPLES
+    strips = [(first, row.ranked_first[:most]), ("ranked last", row.ranked_last[-most:])]
     body = "".join(
-        f'<p class="strip-name">{name}</p>'
-        f'<div class="strip">{"".join(_shot(sample, pictures) for sample in samples)}</div>'
+        f'<p class="strip-name">{name}</p><div class="strip{" pairs" if drawn else ""}">'
+        f"{''.join(_shot(sample, row, pictures) for sample in samples)}</div>"
         for name, samples in strips
         if samples
     )
@@ -119,17 +140,32 @@ def _round(row: Row, pictures: _Pictures) -> str:
     return f'<div data-round="{row.round}">{after}{body}</div>'
 
 
-def _shot(sample: Ranked, pictures: _Pictures) -> str:
+def _shot(sample: Ranked, row: Row, pictures: _Pictures) -> str:
     name = escape(visible(sample.id))
-    label = "" if sample.label is None else f"<b>{escape(visible(sample.label))}</b>"
-    score = "" if sample.score is None else f"<span>{sample.score:.3g}</span>"
-    known = {"label": sample.label, "score": sample.score}
-    parts = [sample.id, *(f"{name} {value}" for name, value in known.items() if value is not None)]
-    tip = escape(visible(", ".join(parts)))
+    truth, said = _told(sample, row.form)
+    label = f"<b>{escape(visible(truth))}</b>" if truth else ""
+    score = (row.score or "score").replace("_", " ")
+    found = [("says", said), (score, _rounded(sample.score)), ("true loss", _rounded(sample.loss))]
+    facts = [(what, value) for what, value in found if value]
+    short = {score: "score", "true loss": "loss"} if not drawable(row.form) else {}
+    lines = "".join(f"<span>{escape(visible(f'{short.get(what, what)} {value}'))}</span>" for what, value in facts)
+    words = [sample.id, *([f"label {truth}"] if truth else []), *(f"{what} {value}" for what, value in facts)]
+    tip = escape(visible(", ".join(words)))
     return (
-        f'<figure class="shot" data-tip="{tip}">{pictures.html(sample.id)}<figcaption>{label}{score}'
+        f'<figure class="shot" data-tip="{tip}">{pictures.html(sample, row.form)}<figcaption>{label}{lines}'
         f"<span><bdi>{name}</bdi></span></figcaption></figure>"
     )
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _told(sample: Ranked, form: Mapping[str, Any]) -> tuple[str, str]:
+    try:
+        return told(form, sample.answer, sample.prediction)
+    except Exception:  # a row of another make
+        return "", ""
 
 
 def _spread(rounds: Sequence[int], most: int) -> tuple[int, ...]:

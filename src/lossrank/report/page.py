@@ -37,6 +37,16 @@ $cautions
 <div id="tip" role="status" hidden></div><script>$script</script></body></html>
 """)  # noqa: E501
 
+LEGEND = (
+    "Below each picture: its label in bold, what the model says of it, the score that the strategy gave it, the loss "
+    "that the model has on it, its id."
+)
+BELOW = "Below: the score that the strategy gave it, the loss that the model has on it, its id."
+LEGENDS = {
+    "pose": f"Left the label, right what the model says; left limbs are orange, right ones blue. {BELOW}",
+    "points": f"Left the labelled points, right the density that the model sees, and both counts. {BELOW}",
+}
+
 
 def write_report(
     run_folders: Sequence[Path],
@@ -195,7 +205,8 @@ def _gallery(groups: Mapping[str, Sequence[Run]], chosen: Mapping[str, Style], t
         f'<button type="button" data-show="{number}" aria-pressed="false">after {labelled[number]} labels</button>'
         for number in rounds
     )
-    legend = "Below each picture: its label in bold, the score that the strategy gave it, its id."
+    forms = [row.form for group in groups.values() for run in group for row in run.rows]
+    legend = LEGENDS.get(forms[0].get("kind", "") if forms else "", LEGEND)
     return (
         f'<h2>What each strategy asked for</h2><p class="captions">{legend}</p>'
         f'<div class="bar rounds" role="group" aria-label="round shown">{buttons}</div>{body}'

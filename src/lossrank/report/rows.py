@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,16 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A sample that a strategy put first or last; score and label are None where there is none."""
+    """A sample that a strategy put first or last; None stands where something is not known."""
 
     id: str
     score: float | None
-    label: str | None
+    answer: Any
+    """Plain JSON in the row's form."""
+    loss: float | None = None
+    """What the model lost on it."""
+    prediction: Any = None
+    """What the model said of it, in the row's form."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,10 @@ class Row:
     peak_memory_mb: float | None
     unreadable: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    score: str | None = None
+    """Name of the column that samples were ranked by."""
+    form: Mapping[str, Any] = field(default_factory=dict)
+    """What answers and predictions are: a `kind`, and what is needed to draw it."""
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,15 @@ background:var(--back)}thead th{font-weight:600;vertical-align:bottom}
 .facts th{font-weight:400;color:var(--dim);white-space:nowrap}
 .strip{display:flex;flex-wrap:wrap;gap:8px 6px;margin:2px 0 8px}
 .strip-name{margin:6px 0 0;font-size:.87rem;color:var(--dim)}
-.shot{margin:0;width:76px;font-size:.75rem;line-height:1.3;text-align:center}
-.shot img,.shot .blank{display:block;width:76px;height:76px;object-fit:contain;background:var(--card);
+.shot{margin:0;width:82px;font-size:.75rem;line-height:1.3;text-align:center}
+.shot img,.shot .blank{display:block;width:82px;height:82px;object-fit:contain;background:var(--card);
 border-radius:5px}
 .shot .blank{color:var(--dim);display:grid;place-items:center}.shot img.tiny{image-rendering:pixelated}
 .shot b,.shot span{display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .shot span{color:var(--dim)}
+.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,280px),1fr));gap:12px}
+.pairs .shot,.pairs .shot img,.pairs .shot .blank{width:100%}.pairs .shot{max-width:324px}
+.pairs .shot img{height:auto}.pairs .shot b,.pairs .shot span{display:inline;margin-right:.7em}
 details{margin:10px 0}summary{cursor:pointer;font-weight:600}
 .off{display:none!important}
 #tip{position:fixed;pointer-events:none;background:var(--ink);color:var(--back);border-radius:6px;
@@ -60,7 +63,8 @@ font-size:.84rem;max-width:min(300px,90vw);z-index:9}
 @media (max-width:520px){table{font-size:.84rem}body{padding:12px 10px 40px}th,td{padding:5px 6px}
 th .swatch{display:none}.figure{padding:6px}
 .sd{display:block;font-size:.85em}
-.shot,.shot img,.shot .blank{width:58px}.shot img,.shot .blank{height:58px}}
+.strip:not(.pairs)>.shot,.strip:not(.pairs) :is(img,.blank){width:70px}
+.strip:not(.pairs) :is(img,.blank){height:70px}}
 @media print{.bar{display:none}}
 """
 
