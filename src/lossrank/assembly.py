@@ -90,20 +90,33 @@ def build_task(recipe: Recipe, data: ImageData) -> Task:
 
 def build_strategy(recipe: Recipe) -> Strategy:
     """The strategy, its predictor's plan changed as the recipe says."""
-    kind = _strategy_class(recipe.strategy)
-    strategy = _call(kind, f"strategy {recipe.strategy!r}", **recipe.strategy_options)
+    return _strategy(recipe, recipe.strategy, recipe.strategy_options)
+
+
+def _strategy(recipe: Recipe, name: str, options: Mapping[str, Any]) -> Strategy:
+    if "of" in options:  # a strategy around another one
+        options = {**options, "of": _inner(recipe, name, options["of"])}
+    strategy = _call(_strategy_class(name), f"strategy {name!r}", **options)
     if not isinstance(strategy, Strategy):
-        raise ConfigError(
-            f"strategy {recipe.strategy!r} made a {type(strategy).__name__}; expected a lossrank Strategy"
-        )
+        raise ConfigError(f"strategy {name!r} made a {type(strategy).__name__}; expected a lossrank Strategy")
     if not isinstance(strategy, PredictedLoss):
         return strategy
-    values = {**recipe.predictors.get(recipe.strategy, {}), **recipe.predictor}
+    values = {**recipe.predictors.get(name, {}), **recipe.predictor}
     known = [f.name for f in dataclasses.fields(PredictorPlan)]
     for name in values:
         if name not in known:
             raise ConfigError(unknown_name("field of the predictor", name, known))
     return dataclasses.replace(strategy, plan=dataclasses.replace(strategy.plan, **values))
+
+
+def _inner(recipe: Recipe, outer: str, inner: Any) -> Strategy:
+    """The strategy that another one is around: its name, or a mapping of `name` and its options."""
+    options = {"name": inner} if isinstance(inner, str) else dict(inner) if isinstance(inner, Mapping) else {}
+    if not isinstance(options.get("name"), str):
+        raise ConfigError(
+            f"strategy {outer!r}: `of` is {inner!r}; expected a strategy's name, or {{name: .., options}}"
+        )
+    return _strategy(recipe, options.pop("name"), options)
 
 
 def _strategy_class(name: str) -> Callable[..., Any]:
