@@ -12,6 +12,7 @@ from lossrank.strategies.core_set import CoreSet
 from lossrank.strategies.entropy import Entropy
 from lossrank.strategies.k_center import k_center_greedy
 from lossrank.strategies.k_means import k_means_plus_plus
+from lossrank.strategies.lcmd import LCMD
 from lossrank.strategies.predicted_loss import (
     L2RAL,
     LL4AL,
@@ -33,6 +34,7 @@ from lossrank.strategies.wrapped import Refined, Subsample
 
 __all__ = [
     "L2RAL",
+    "LCMD",
     "LL4AL",
     "STRATEGIES",
     "TOD",
@@ -77,6 +79,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
         Badge,
         TypiClust,
         ProbCover,
+        LCMD,
         VAAL,
         LL4AL,
         LL4ALPairs,
