@@ -25,7 +25,7 @@ SIDE = 96  # pixels; shown at 76 or 58
 BUDGET = 6_000_000  # characters of base64, so that the whole page stays under 10 MB
 ROUNDS = 6
 SAMPLES = 12
-DRAWN_SAMPLES = 8  # of those that are drawn twice, and larger
+DRAWN_SAMPLES, DRAWN_BYTES = 8, 20_000  # of those that are drawn twice, and larger; and what one of them takes
 
 
 def gallery(
@@ -37,9 +37,11 @@ def gallery(
     asking = {name: {row.round: row for row in run.rows if row.ranked_first} for name, run in runs.items()}
     rounds = _spread(sorted({number for rows in asking.values() for number in rows}), ROUNDS)
     pictures = _Pictures(thumbnail)
+    strips = 2 * sum(number in rows for rows in asking.values() for number in rounds)
+    drawn = max(2, min(DRAWN_SAMPLES, BUDGET // (DRAWN_BYTES * max(1, strips))))  # so that every strip has some
     sections = []
     for name, rows in asking.items():
-        shown = "".join(_round(rows[number], pictures) for number in rounds if number in rows)
+        shown = "".join(_round(rows[number], pictures, drawn) for number in rounds if number in rows)
         if shown:
             title = (
                 f'<h3><span class="swatch" style="background:{chosen[name].colour}"></span>{escape(name)} '
@@ -124,11 +126,11 @@ def _encoded(image: Image, side: int) -> tuple[str, str]:
     return base64.b64encode(buffer.getvalue()).decode("ascii"), "png" if tiny else "jpeg"
 
 
-def _round(row: Row, pictures: _Pictures) -> str:
+def _round(row: Row, pictures: _Pictures, most_drawn: int) -> str:
     scored = any(sample.score is not None for sample in row.ranked_first)
     first = "ranked first" if scored else "asked first (no score)"
     drawn = drawable(row.form)
-    most = DRAWN_SAMPLES if drawn else SAMPLES
+    most = most_drawn if drawn else SAMPLES
     strips = [(first, row.ranked_first[:most]), ("ranked last", row.ranked_last[-most:])]
     body = "".join(
         f'<p class="strip-name">{name}</p><div class="strip{" pairs" if drawn else ""}">'

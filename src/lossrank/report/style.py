@@ -54,7 +54,8 @@ border-radius:5px}
 .shot span{color:var(--dim)}
 .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,280px),1fr));gap:12px}
 .pairs .shot,.pairs .shot img,.pairs .shot .blank{width:100%}.pairs .shot{max-width:324px}
-.pairs .shot img{height:auto}.pairs .shot b,.pairs .shot span{display:inline;margin-right:.7em}
+.pairs .shot img{height:auto}
+.pairs figcaption{display:flex;flex-wrap:wrap;justify-content:center;gap:0 .8em}
 details{margin:10px 0}summary{cursor:pointer;font-weight:600}
 .off{display:none!important}
 #tip{position:fixed;pointer-events:none;background:var(--ink);color:var(--back);border-radius:6px;
