@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, DataError
-from lossrank.tasks.heatmaps import FlipTested, decode, gaussian_targets, heatmap_entropy, joints_mse, peaks
+from lossrank.tasks.heatmaps import (
+    FlipTested,
+    decode,
+    gaussian_targets,
+    heatmap_entropy,
+    joints_mse,
+    peaks,
+    second_peaks,
+)
 from lossrank.tasks.pck import MPII_HEAD_BOX, head_length, mpii_table, pckh
 from lossrank.tasks.pose import Pose
 
@@ -174,16 +182,51 @@ def test_uncertainty_falls_as_maps_grow_peaked() -> None:
     assert task().uncertainty(peaked).item() < task().uncertainty(0.5 * peaked).item() < math.log(64)
 
 
-def test_the_summary_is_peak_and_entropy_of_each_joint_in_order() -> None:
-    maps = torch.zeros(1, 3, 8, 8, requires_grad=True) + torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+def test_the_summary_is_peaks_entropy_and_mass_of_each_joint_in_order() -> None:
+    maps = torch.zeros(1, 3, 16, 16, requires_grad=True) + torch.tensor([0.0, 1.0, 0.0])[:, None, None]
     maps = maps.clone()
-    maps[0, 2, 1, 1] = 5.0
-    summary = task().summary(maps)
+    # A peak of 5, a shoulder within three sigma (6 pixels) that is no second peak, another beyond, a hole.
+    maps[0, 2, 1, 1], maps[0, 2, 7, 7], maps[0, 2, 1, 8], maps[0, 2, 15, 15] = 5.0, 4.0, 3.0, -9.0
+    summary = task().summary(maps).view(4, 3)
     assert not summary.requires_grad
-    assert summary.shape == (1, 6)
-    assert summary[0, :3].tolist() == [0.0, 1.0, 5.0]
-    assert summary[0, 3].item() == pytest.approx(math.log(64))
-    assert summary[0, 5] < summary[0, 3]
+    assert summary[0].tolist() == [0.0, 1.0, 5.0]
+    assert summary[1].tolist() == [0.0, 1.0, 3.0]
+    assert summary[2, 0].item() == pytest.approx(math.log(256))
+    assert summary[2, 2] < summary[2, 0]
+    assert summary[3].tolist() == pytest.approx([0, 256 / (8 * math.pi), 12 / (8 * math.pi)])
+    # A map that the gaussian of a joint fills has mass 1, but for what is cut off.
+    truth, _ = gaussian_targets(torch.full((1, 3, 2), 32.0), torch.ones(1, 3), (16, 16))
+    assert task().summary(truth)[0, 9:].tolist() == pytest.approx([1, 1, 1], abs=0.01)
+
+
+def test_confidence_and_margin_are_means_over_joints() -> None:
+    maps = torch.zeros(1, 3, 16, 16)
+    maps[0, 0, 1, 1], maps[0, 1, 1, 1], maps[0, 1, 12, 12] = 0.9, 0.6, 0.5
+    columns = task().columns(maps)
+    assert columns["least_confidence"].item() == pytest.approx(1 - (0.9 + 0.6 + 0) / 3)
+    assert columns["margin"].item() == pytest.approx(1 - (0.9 + 0.1 + 0) / 3)
+
+
+def test_a_second_peak_needs_room() -> None:
+    maps = torch.tensor([[[[3.0, 1.0], [2.0, -1.0]]]])
+    assert second_peaks(maps, radius=1).item() == -1
+    assert second_peaks(maps, radius=0).item() == 2
+
+
+def test_form_and_predictions_say_what_is_drawn() -> None:
+    pose = task(links=[(0, 2)])
+    assert pose.form() == {"kind": "pose", "links": [[0, 2]], "sides": ["right", "left", ""]}
+    assert task(pairs=[(1, 0)]).form()["sides"] == ["right", "left", ""]
+    maps = torch.zeros(1, 3, 8, 16)
+    maps[0, 0, 4, 5] = 0.5
+    (said,) = json.loads(json.dumps(pose.predictions(maps)))
+    assert said == {"joints": [[20, 16, 0.5], [0, 0, 0], [0, 0, 0]], "size": [32, 64]}
+
+
+def test_an_answer_without_a_visible_joint_marks_nothing() -> None:
+    pose = task(head=None)
+    assert pose.unmarked({"joints": [[1, 2, 0], [None, None, 0], [3, 4, 0]], "head_size": 9})
+    assert not pose.unmarked([[1, 2, 0], [3, 4, 2], [None, None, 1]])
 
 
 def test_an_answer_comes_back_as_it_was_given() -> None:

@@ -11,7 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["FlipTested", "decode", "gaussian_targets", "heatmap_entropy", "joints_mse", "peaks", "swap_joints"]
+__all__ = [
+    "FlipTested",
+    "decode",
+    "gaussian_targets",
+    "heatmap_entropy",
+    "joints_mse",
+    "peaks",
+    "second_peaks",
+    "swap_joints",
+]
 
 
 def gaussian_targets(
@@ -72,6 +81,20 @@ def peaks(maps: Float[Tensor, "batch joints h w"]) -> tuple[Tensor, Tensor]:
     value, index = maps.flatten(2).max(2)
     place = torch.stack([index % width, index // width], -1).to(maps.dtype)
     return place * (value > 0)[..., None], value
+
+
+def second_peaks(maps: Float[Tensor, "batch joints h w"], *, radius: int) -> Float[Tensor, "batch joints"]:
+    """[batch, joints] the largest value further than `radius` pixels, in x or y, from the peak of each map.
+
+    Where no pixel is that far, the smallest value of the map. Close to the peak says that the model saw two places.
+    """
+    height, width = maps.shape[2:]
+    index = maps.flatten(2).argmax(2)
+    rows, columns = torch.arange(height, device=maps.device), torch.arange(width, device=maps.device)
+    near_row = (rows - (index // width)[..., None]).abs() <= radius
+    near_column = (columns - (index % width)[..., None]).abs() <= radius
+    near = near_row[..., :, None] & near_column[..., None, :]
+    return torch.where(near, maps.amin((2, 3), keepdim=True), maps).amax((2, 3))
 
 
 def decode(

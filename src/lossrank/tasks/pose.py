@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, DataError
 from lossrank.tasks.base import Metric, Task
-from lossrank.tasks.heatmaps import FlipTested, decode, gaussian_targets, heatmap_entropy, joints_mse
+from lossrank.tasks.heatmaps import FlipTested, decode, gaussian_targets, heatmap_entropy, joints_mse, second_peaks
 from lossrank.tasks.pck import HEAD_ROW, head_length, pckh
 
 __all__ = ["PCKh", "Pose"]
@@ -128,13 +128,27 @@ class Pose(Task):
         return heatmap_entropy(outputs).mean(1)
 
     def summary(self, outputs: Float[Tensor, "batch joints h w"]) -> Float[Tensor, "batch summary"]:
-        """[batch, 2 * joints] peak and entropy of each joint's map, joint by joint.
+        """[batch, 4 * joints] peak, second peak, entropy and mass of each joint's map, joint by joint.
 
-        In the order of the joints, not sorted as classes are: the usual height of a peak differs from joint to joint,
-        a wrist's being lower than a head's, so a value says how sure the model is only beside its joint's name.
+        The second peak lies outside the first's gaussian; the mass is what is above 0, in gaussians of peak 1. In
+        the order of the joints, not sorted as classes are: the usual height of a peak differs from joint to joint, a
+        wrist's being lower than a head's, so a value says how sure the model is only beside its joint's name.
         """
         maps = outputs.detach().float()
-        return torch.cat([maps.amax((2, 3)), heatmap_entropy(maps)], 1)
+        peak, second = self._peaks(maps)
+        mass = maps.clamp(min=0).sum((2, 3)) / (2 * math.pi * self.sigma**2)
+        return torch.cat([peak, second, heatmap_entropy(maps), mass], 1)
+
+    def columns(self, outputs: Float[Tensor, "batch joints h w"]) -> dict[str, Tensor]:
+        """`least_confidence` and `margin` [batch]: one minus the peak, and minus its lead over the second, of each map.
+
+        Averaged over joints. They are no probabilities and may fall below 0 or exceed 1.
+        """
+        peak, second = self._peaks(outputs.float())
+        return {"least_confidence": 1 - peak.mean(1), "margin": 1 - (peak - second).mean(1)}
+
+    def _peaks(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        return maps.amax((2, 3)), second_peaks(maps, radius=int(3 * self.sigma))
 
     def predict(self, outputs: Float[Tensor, "batch joints h w"]) -> Float[Tensor, "batch joints 3"]:
         """[batch, joints, 3] x, y in pixels of the input, and the peak of the map as confidence."""
