@@ -45,15 +45,14 @@ class Ranked(Strategy):
         for name, known in (("noise", KINDS), ("diversity", SPREADS)):
             if getattr(self, name) not in ("none", *known):
                 raise StrategyError(unknown_name(name, getattr(self, name), ("none", *known)))
-        for name, value, least, most in (
-            ("guard", self.guard, 0.0, 1.0),
-            ("apart", self.apart, 0.0, math.inf),
-            ("top", self.top, 1.0, math.inf),
-            ("sharpness", self.sharpness, 0.0, math.inf),
+        for name, right, possible in (
+            ("guard", 0 <= self.guard <= 1, "between 0 and 1"),
+            ("apart", self.apart >= 0, "of 0 or more"),
+            ("top", self.top >= 1, "of 1 or more"),
+            ("sharpness", self.sharpness > 0, "above 0"),
         ):
-            if not least <= value <= most:
-                possible = f"{least:g} or more" if most == math.inf else f"between {least:g} and {most:g}"
-                raise StrategyError(f"{name} is {value}; possible is a number {possible}")
+            if not right:
+                raise StrategyError(f"{name} is {getattr(self, name)}; possible is a number {possible}")
         embedding = frozenset({"embedding"})
         none: frozenset[str] = frozenset()
         self._reads(embedding if self.apart or self.diversity != "none" else none, embedding if self.apart else none)
