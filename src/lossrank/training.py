@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from lossrank.attached import AttachedPredictor, attach
 from lossrank.config import TrainRecipe
-from lossrank.errors import TrainingError, listed
+from lossrank.errors import ConfigError, TrainingError, listed, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool, Transform
 from lossrank.runtime import Runtime
@@ -21,6 +21,8 @@ from lossrank.strategies.base import PredictorPlan
 from lossrank.tasks.base import Task
 
 __all__ = ["Companion", "Lesson", "attach_predictor", "fit_after", "train"]
+
+PREDICTOR_GAMMA = 0.1  # at each of a plan's own milestones (paper: 5e-2 to 5e-3)
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,15 @@ class Companion:
     def __init__(self, predictor: AttachedPredictor, plan: PredictorPlan, recipe: TrainRecipe) -> None:
         self.predictor, self.plan = predictor, plan
         self.predictor.reset_optimizer(_predictor_optimizer(plan, recipe))
-        self.schedule = (
-            MultiStepLR(predictor.optimizer, recipe.milestones, recipe.gamma) if plan.optimizer == "task" else None
+        milestones, gamma = (
+            (recipe.milestones, recipe.gamma) if plan.optimizer == "task" else (plan.milestones, PREDICTOR_GAMMA)
         )
+        self.schedule = MultiStepLR(predictor.optimizer, list(milestones), gamma)
         self.joint = False
 
     def start_epoch(self, progress: float) -> None:
         """Stop the gradient into the model once the share `progress` of the epochs passes `detach_after`."""
-        if self.schedule and progress > 0:
+        if progress > 0:
             self.schedule.step()
         self.joint = progress < self.plan.detach_after
         self.predictor.stop_gradient = not self.joint
@@ -198,4 +201,8 @@ def _optimizer(recipe: TrainRecipe, lr: float, weight_decay: float) -> Callable[
 def _predictor_optimizer(plan: PredictorPlan, recipe: TrainRecipe) -> Callable[[Iterable[Tensor]], Optimizer]:
     if plan.optimizer == "task":
         return _optimizer(recipe, recipe.lr, recipe.weight_decay)
-    return lambda params: Adam(params, plan.lr, weight_decay=plan.weight_decay)
+    if plan.optimizer == "sgd":
+        return lambda params: SGD(params, plan.lr, plan.momentum, weight_decay=plan.weight_decay)
+    if plan.optimizer == "adam":
+        return lambda params: Adam(params, plan.lr, weight_decay=plan.weight_decay)
+    raise ConfigError(unknown_name("optimizer of the predictor", plan.optimizer, ("adam", "sgd", "task")))

@@ -43,9 +43,13 @@ class PredictorPlan:
     hidden: int = 128
     """Width of the hidden layer."""
     optimizer: str = "adam"
-    """`adam`, or `task`: the same optimiser and schedule as the model's."""
+    """`adam`, `sgd`, or `task`: the same optimiser and schedule as the model's."""
     lr: float = 1e-3
-    """Learning rate of the predictor."""
+    """First learning rate of the predictor."""
+    momentum: float = 0.9
+    """Momentum of `sgd`."""
+    milestones: Sequence[int] = ()
+    """Epochs after which the learning rate of a predictor that learns `during` training is divided by 10."""
     weight_decay: float = 0.0
     """Weight decay of the predictor."""
     dropout: float = 0.0
