@@ -118,12 +118,12 @@ class Companion:
         milestones, gamma = (
             (recipe.milestones, recipe.gamma) if plan.optimizer == "task" else (plan.milestones, PREDICTOR_GAMMA)
         )
-        self.schedule = MultiStepLR(predictor.optimizer, list(milestones), gamma)
+        self.schedule = MultiStepLR(predictor.optimizer, list(milestones), gamma) if milestones else None
         self.joint = False
 
     def start_epoch(self, progress: float) -> None:
         """Stop the gradient into the model once the share `progress` of the epochs passes `detach_after`."""
-        if progress > 0:
+        if self.schedule and progress > 0:
             self.schedule.step()
         self.joint = progress < self.plan.detach_after
         self.predictor.stop_gradient = not self.joint
