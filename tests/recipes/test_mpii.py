@@ -87,7 +87,7 @@ def test_an_unknown_optimiser_is_named() -> None:
     plan = build_strategy(recipe).predictor()
     assert plan is not None
     model = nn.Conv2d(3, 4, 1)
-    with pytest.raises(ConfigError, match="'sdg'.*sgd"):
+    with pytest.raises(ConfigError, match=r"'sdg'.*sgd"):
         attach_predictor(model, Pose(("a",), lambda g: model, ("",)), plan, recipe.train, 0, torch.zeros(2, 3, 2, 2))
 
 
