@@ -94,8 +94,9 @@ def build_strategy(recipe: Recipe) -> Strategy:
 
 
 def _strategy(recipe: Recipe, name: str, options: Mapping[str, Any]) -> Strategy:
+    options = {**recipe.strategies.get(name, {}), **options}
     if "of" in options:  # a strategy around another one
-        options = {**options, "of": _inner(recipe, name, options["of"])}
+        options["of"] = _inner(recipe, name, options["of"])
     strategy = _call(_strategy_class(name), f"strategy {name!r}", **options)
     if not isinstance(strategy, Strategy):
         raise ConfigError(f"strategy {name!r} made a {type(strategy).__name__}; expected a lossrank Strategy")
