@@ -13,7 +13,7 @@ from jaxtyping import install_import_hook
 # Shapes in these modules' signatures are checked at every call while tests run. Before any of them is imported. Not
 # where a public function answers a wrong shape with an error of its own: that answer is what tests ask for.
 install_import_hook(
-    ["lossrank.ranking.soft", "lossrank.tasks.classification"],
+    ["lossrank.ranking.soft", "lossrank.tasks.classification", "lossrank.tasks.heatmaps"],
     "beartype.beartype",
 )
 

@@ -126,7 +126,7 @@ def test_peaks_and_quarter_offset_are_the_references(oracle: Oracle) -> None:
 def test_a_peak_moves_a_quarter_towards_its_higher_neighbour() -> None:
     maps = torch.zeros(1, 1, 8, 8)
     maps[0, 0, 3, 4], maps[0, 0, 3, 5], maps[0, 0, 2, 4] = 1.0, 0.5, 0.2
-    assert decode(maps, stride=4)[0].tolist() == [[[4 * 4.25, 4 * 2.75]]]
+    assert decode(maps, stride=4.0)[0].tolist() == [[[4 * 4.25, 4 * 2.75]]]
     assert decode(maps, quarter_offset=False)[0].tolist() == [[[4.0, 3.0]]]
     assert decode(-maps - 1)[0].tolist() == [[[0.0, 0.0]]]
 
