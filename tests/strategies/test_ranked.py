@@ -86,6 +86,9 @@ LINE = [[0.0], [0.1], [0.2], [5.0], [5.1], [10.0]]
 def test_typical_distance_by_hand() -> None:
     """0 and 2, each with each, itself included: distances 0, 2, 2, 0, a mean square of 2."""
     assert typical_distance(torch.tensor([[0.0], [2.0]])) == pytest.approx(2**0.5)
+    many = torch.randn(3000, 4, generator=seeded()) + 100.0
+    expected = torch.cdist(many.double(), many.double()).square().mean().sqrt()
+    assert typical_distance(many) == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_near_duplicates_of_a_better_one_step_back_and_come_at_the_end() -> None:

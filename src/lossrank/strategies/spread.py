@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -31,8 +32,19 @@ def spread_rows(embedding: Tensor, n: int, how: str, generator: torch.Generator)
 
 
 def typical_distance(embedding: Tensor) -> float:
-    """Root of the mean squared distance of two random rows of [N, D]: twice the variance, summed over columns."""
-    return float((2 * embedding.double().var(0, correction=0).sum()).sqrt())
+    """Root of the mean squared distance of two random rows of [N, D]: twice the variance, summed over columns.
+
+    A block of rows at a time, so that nothing as large as the embedding is made.
+    """
+    blocks = torch.split(embedding, BLOCK)
+    centre = blocks[0].double().mean(0)  # near the mean: what is squared below is a spread, not a position
+    total, squares = torch.zeros_like(centre), 0.0
+    for block in blocks:
+        shifted = block.double() - centre
+        total += shifted.sum(0)
+        squares += float(shifted.square().sum())
+    variance = squares / len(embedding) - float((total / len(embedding)).square().sum())
+    return math.sqrt(max(2 * variance, 0.0))
 
 
 def without_copies(embedding: Tensor, order: Sequence[int], known: Tensor, least: float, n: int) -> list[int]:
