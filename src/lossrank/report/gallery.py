@@ -160,7 +160,10 @@ def _shot(sample: Ranked, row: Row, pictures: _Pictures) -> str:
 
 
 def _rounded(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    """Short enough for a caption: what is next to nothing has one digit."""
+    if value is None:
+        return ""
+    return f"{value:.0e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}"
 
 
 def _told(sample: Ranked, form: Mapping[str, Any]) -> tuple[str, str]:
