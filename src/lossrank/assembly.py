@@ -94,7 +94,7 @@ def build_strategy(recipe: Recipe) -> Strategy:
 
 
 def _strategy(recipe: Recipe, name: str, options: Mapping[str, Any]) -> Strategy:
-    options = {**recipe.strategies.get(name, {}), **options}
+    options = {**recipe.per_strategy.get(name, {}), **options}
     if "of" in options:  # a strategy around another one
         options["of"] = _inner(recipe, name, options["of"])
     strategy = _call(_strategy_class(name), f"strategy {name!r}", **options)

@@ -114,7 +114,7 @@ class Recipe:
     """A name that `lossrank strategies` lists, or your own class as `package.module:Class`."""
     strategy_options: dict[str, Any] = field(default_factory=dict)
     """Values for the strategy's own fields."""
-    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    per_strategy: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The same by strategy, for a recipe that several are compared in. `strategy_options` wins."""
     predictor: dict[str, Any] = field(default_factory=dict)
     """Values that replace the strategy's own plan for its loss predictor: fields of `PredictorPlan`."""

@@ -226,8 +226,8 @@ def test_recipes_name_what_a_wrapper_is_around() -> None:
     assert refined.of.plan.hidden == 7
     assert refined.needs_labelled == {"embedding"}
     compared = {"entropy": {"guard": 0.1, "apart": 0.2}}
-    assert build("entropy", {"apart": 0.3}, strategies=compared) == Entropy(guard=0.1, apart=0.3)
-    assert build("refined", {"of": "entropy"}, strategies=compared).of == Entropy(guard=0.1, apart=0.2)
+    assert build("entropy", {"apart": 0.3}, per_strategy=compared) == Entropy(guard=0.1, apart=0.3)
+    assert build("refined", {"of": "entropy"}, per_strategy=compared).of == Entropy(guard=0.1, apart=0.2)
     for wrong in (3, {"bias": True}):
         with pytest.raises(ConfigError, match="expected a strategy's name"):
             build("refined", {"of": wrong})
