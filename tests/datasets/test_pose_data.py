@@ -163,7 +163,7 @@ def leeds(root: Path, count: int = 3) -> np.ndarray:
 
 
 def test_leeds_official_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lossrank.datasets.leeds.FIRST_TEST", 2)
+    monkeypatch.setattr("lossrank.datasets.leeds.LAST_TRAIN", 2)
     leeds(tmp_path)
     data = load_leeds(tmp_path, verify=False, image_size=64)
     assert (data.train.ids, data.test.ids) == (("im00001.jpg", "im00002.jpg"), ("im00003.jpg",))
@@ -223,6 +223,14 @@ def test_packed_crops_are_checked(tmp_path: Path) -> None:
         load_leeds(tmp_path, verify=False)
     np.savez(tmp_path / "test.npz", **{**parts, "jpeg": jpeg[:100], "offsets": np.array([0, 100])})
     with pytest.raises(DataError, match=r"an image of .*test\.npz cannot be read"):
+        load_leeds(tmp_path, verify=False)
+
+    picture(tmp_path / "thin.jpg", (1, 16))
+    both = np.concatenate([jpeg, np.frombuffer((tmp_path / "thin.jpg").read_bytes(), np.uint8)])
+    two = {name: np.concatenate([parts[name]] * 2) for name in ("keypoints", "visible")}
+    ends = {"names": np.array(["a", "b"]), "offsets": np.array([0, len(jpeg), len(both)])}
+    np.savez(tmp_path / "test.npz", **{**parts, **two, **ends, "jpeg": both})
+    with pytest.raises(DataError, match=r"image 1 is \(16, 1\) pixels, the first \(16, 16\)"):
         load_leeds(tmp_path, verify=False)
 
 
@@ -422,6 +430,18 @@ def test_new_pictures_move_none_of_the_old_ones_to_the_other_side(tmp_path: Path
     more = load_coco_keypoints(coco(tmp_path, 26), images=tmp_path / "img", image_size=8)
     assert set(few.test.ids) <= set(more.test.ids)
     assert set(few.train.ids) <= set(more.train.ids)
+
+
+def test_where_the_pictures_lie_does_not_move_them_to_the_other_side(tmp_path: Path) -> None:
+    here = load_coco_keypoints(coco(tmp_path / "here"), images=tmp_path / "here" / "img", image_size=8)
+    there = load_coco_keypoints(coco(tmp_path / "there"), images=tmp_path / "there" / "img", image_size=8)
+    assert here.test.ids == there.test.ids
+
+
+def test_cocos_skeleton_counts_from_one(tmp_path: Path) -> None:
+    categories = [{"keypoints": ["left_paw", "right_paw", "tail"], "skeleton": [[1, 3], [2, 3], [3, 9]]}]
+    data = load_coco_keypoints(coco(tmp_path, categories=categories), images=tmp_path / "img", image_size=8)
+    assert data.links == ((0, 2), (1, 2))
 
 
 def test_coco_without_a_box_without_joints_and_with_a_crowd(tmp_path: Path) -> None:

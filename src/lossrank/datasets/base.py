@@ -44,10 +44,11 @@ def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ..
     """
     values = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
+    step = max(1, (1 << 22) // max(1, images[0, 0].numel()))  # counting takes eight bytes for each of its pixels
     for channel in range(images.shape[1]):
         count = torch.zeros(256, dtype=torch.float64)
-        for begin in range(0, len(images), 4096):  # the copies of a part at a time
-            part = images[begin : begin + 4096, channel].reshape(-1)
+        for begin in range(0, len(images), step):
+            part = images[begin : begin + step, channel].reshape(-1)
             count += torch.bincount(part, minlength=256)
         share = count / count.sum()
         mean = (share * values).sum()

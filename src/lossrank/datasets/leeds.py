@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -165,20 +166,33 @@ def _read_packed(path: Path) -> tuple[Tensor, Tensor, list[str], str]:
             f"{path} holds {len(names)} names, {len(offsets)} offsets, keypoints {list(keypoints.shape)} and "
             f"visible {list(visible.shape)}; expected N, N + 1, [N, 14, 2] and [N, 14]"
         )
-    data = jpeg.tobytes()
-
-    def decode(row: int) -> Any:
-        with Image.open(io.BytesIO(data[offsets[row] : offsets[row + 1]]), formats=("JPEG",)) as image:
-            return np.asarray(image.convert("RGB"))
-
     try:
-        with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
-            images = np.stack(list(threads.map(decode, range(len(names)))))
+        images = _decoded(jpeg.tobytes(), offsets)
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"an image of {path} cannot be read: {error}") from error
     targets = np.concatenate([keypoints, visible[:, :, None]], 2).astype(np.float32)
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    return pixels, torch.from_numpy(targets), names, hashlib.sha256(raw).hexdigest()
+    return images, torch.from_numpy(targets), names, hashlib.sha256(raw).hexdigest()
+
+
+def _decoded(jpeg: bytes, offsets: Sequence[int]) -> Tensor:
+    """[N, 3, height, width] bytes of the N JPEG files between the offsets; made once, as there is one large copy."""
+
+    def decode(row: int) -> np.ndarray[Any, Any]:
+        with Image.open(io.BytesIO(jpeg[offsets[row] : offsets[row + 1]]), formats=("JPEG",)) as image:
+            return np.array(image.convert("RGB")).transpose(2, 0, 1)
+
+    first = decode(0)
+    images = np.empty((len(offsets) - 1, *first.shape), np.uint8)
+
+    def keep(row: int) -> None:
+        pixels = decode(row)
+        if pixels.shape != first.shape:  # a single row would be spread over the image without a word
+            raise ValueError(f"image {row} is {pixels.shape[1:]} pixels, the first {first.shape[1:]}")
+        images[row] = pixels
+
+    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
+        list(threads.map(keep, range(len(images))))
+    return torch.from_numpy(images)
 
 
 def _data(train: Pool, test: Pool, statistics: tuple[tuple[float, ...], tuple[float, ...]], note: str) -> PoseData:
