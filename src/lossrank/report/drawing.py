@@ -102,7 +102,7 @@ def _points(image: Image.Image, size: tuple[int, int], form: Mapping[str, Any], 
     scale = image.width / size[0]
     pen = ImageDraw.Draw(image)
     places = [((x + 0.5) * scale, (y + 0.5) * scale) for x, y in (point[:2] for point in _listed(answer, "points"))]
-    for radius, colour in ((2.5 * FINE, RIM), (1.5 * FINE, HEAD)):
+    for radius, colour in ((1.8 * FINE, RIM), (1.1 * FINE, HEAD)):
         for x, y in places:
             _dot(pen, x, y, radius, colour)
     return image
