@@ -48,6 +48,7 @@ class Points:
         self.squares = torch.zeros(self.count + extra, dtype=self.centres.dtype)
         self.reach = 0.0  # largest norm of a centre
         self._enter(slice(0, self.count))
+        self.row_squares = torch.full((len(rows),), torch.nan, dtype=self.centres.dtype)  # filled by a pass over blocks
         self.rounding = SURE * (math.sqrt(width) + 4) * float(np.finfo(self.dtype).eps) / 2
 
     def __len__(self) -> int:
@@ -72,17 +73,24 @@ class Points:
         for start in range(0, len(self.rows), ROWS):
             yield slice(start, min(start + ROWS, len(self.rows)))
 
-    def read(self, rows: slice | npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Some rows relative to the shift [rows, D], and their squared norms [rows].
+    def measure(self, block: slice) -> tuple[Tensor, Tensor]:
+        """A block of rows for the first time, as `read` gives it.
 
         Raises:
             StrategyError: a value is not finite.
         """
-        near = torch.from_numpy(self.rows[rows].astype(self.dtype) - self.shift)
-        squares = near.square().sum(1)
+        near = np.asarray(self.rows[block], self.dtype) - self.shift
+        squares = torch.from_numpy(np.einsum("ij,ij->i", near, near))
         if not bool(torch.isfinite(squares).all()):
             raise StrategyError("features are not finite, or so large that their squared distances are not")
-        return near, squares
+        self.row_squares[block] = squares
+        return torch.from_numpy(near), squares
+
+    def read(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Some rows relative to the shift [rows, D], and their squared norms [rows]."""
+        near = self.rows[rows].astype(self.dtype)
+        near -= self.shift
+        return torch.from_numpy(near), self.row_squares[torch.from_numpy(rows)]
 
     def error(self, squares: Tensor) -> npt.NDArray[np.float64]:
         """How far a product's squared distance may be from the truth, for rows of these squared norms [rows]."""
@@ -99,6 +107,14 @@ class Points:
             distance = torch.addmm(self.squares[some], near, self.centres[some].T, alpha=-2)
             torch.minimum(least, distance.amin(1), out=least)
         middle, error = (least + squares).double().numpy(), self.error(squares)
+        return np.maximum(middle - error, 0), middle + error
+
+    def last(self, near: Tensor, squares: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The same bounds for the newest centre alone."""
+        place = self.count - 1
+        product = torch.mv(near, self.centres[place]).numpy().astype(np.float64)
+        middle = squares.double().numpy() + float(self.squares[place]) - 2 * product
+        error = self.error(squares)
         return np.maximum(middle - error, 0), middle + error
 
     def exact(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

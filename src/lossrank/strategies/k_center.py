@@ -13,7 +13,8 @@ from lossrank.strategies.distances import Points, as_array
 __all__ = ["k_center_greedy"]
 
 FRONT = 1024  # rows kept up to date after every pick
-BLOCK = 256  # rows brought up to date in one product
+BLOCK = 1024  # rows brought up to date in one product
+ALONG = 32  # rows measured exactly at once
 START = 64  # centres every row is held to at the start; the rest only where it matters
 
 
@@ -49,16 +50,16 @@ def k_center_greedy(
         return []
     search = _Search(Points(candidates, known, n))
     picked = [] if len(known) else [0]
-    for row in picked:
-        search.pick(row)
+    if picked:
+        search.pick(0)
     search.begin()
     while len(picked) < n:
-        row = search.farthest()
-        if row is None:  # everything left lies on a centre
+        farthest = search.farthest()
+        if farthest is None:  # everything left lies on a centre
             left = np.setdiff1d(np.arange(len(candidates)), picked, assume_unique=True)
             return picked + left[: n - len(picked)].tolist()
-        picked.append(row)
-        search.pick(row)
+        picked.append(farthest)
+        search.pick(farthest)
     return picked
 
 
@@ -81,7 +82,7 @@ class _Search:
         """Hold every row to a few centres."""
         few = min(START, self.points.count)
         for block in self.points.blocks():
-            low, upper = self.points.nearest(*self.points.read(block), 0, few)
+            low, upper = self.points.nearest(*self.points.measure(block), 0, few)
             self.upper[block] = np.minimum(self.upper[block], upper)
             self.lower[block] = low
         self.seen[:] = few
@@ -91,8 +92,7 @@ class _Search:
         self.points.add(row)
         self.upper[row] = -np.inf
         if len(self.rows):
-            last = self.points.count
-            low, high = self.points.nearest(self.near, self.squares, last - 1, last)
+            low, high = self.points.last(self.near, self.squares)
             np.minimum(self.low, low, out=self.low)
             np.minimum(self.high, high, out=self.high)
             place = np.searchsorted(self.rows, row)
@@ -111,8 +111,12 @@ class _Search:
     def _settle(self) -> None:
         """Replace bounds by exact distances wherever they leave open which row of the front is the farthest."""
         rivals = np.flatnonzero(self.high >= self.low.max())
+        if len(rivals) == 1 and self.low[rivals[0]] > self.limit:
+            return
+        if len(rivals) < ALONG < len(self.high):  # the next to be asked for cost next to nothing now
+            rivals = np.argpartition(self.high, -ALONG)[-ALONG:]
         vague = rivals[self.low[rivals] < self.high[rivals]]
-        if len(rivals) > 1 or self.low[rivals].max() <= self.limit:
+        if len(vague):
             self.low[vague] = self.high[vague] = self.points.exact(self.rows[vague])
 
     def _renew(self) -> None:
