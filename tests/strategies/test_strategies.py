@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
 import pytest
 import torch
 
@@ -20,7 +17,6 @@ from lossrank.strategies import (
     Random,
     Strategy,
     check_choice,
-    k_center_greedy,
 )
 
 IDS = ("n-907", "n-12", "n-55", "n-3", "n-444", "n-81", "n-200", "n-6")  # neither dense nor sorted
@@ -127,53 +123,3 @@ def test_core_set_by_hand() -> None:
     line = Signals(("a", "b", "c", "d"), {"embedding": torch.tensor([[1.0], [10.0], [4.0], [7.0]])})
     known = Signals(("x",), {"embedding": torch.zeros(1, 1)})
     assert CoreSet().select(line, known, 4, seeded()) == ["b", "c", "d", "a"]
-
-
-# --- k-center ------------------------------------------------------------------------------------
-
-
-def plain_greedy(features: torch.Tensor, centres: torch.Tensor, n: int) -> list[int]:
-    """The definition: all distances, every time."""
-    picked: list[int] = []
-    for _ in range(n):
-        known = torch.cat([centres, features[picked]])
-        nearest = (
-            torch.cdist(features, known, compute_mode="donot_use_mm_for_euclid_dist").amin(1) if len(known) else None
-        )
-        if nearest is None:
-            picked.append(0)
-            continue
-        nearest[picked] = -1
-        picked.append(int(nearest.argmax()))
-    return picked
-
-
-@pytest.mark.parametrize("centres", [0, 1, 9])
-def test_k_center_equals_its_definition(centres: int) -> None:
-    features = torch.randn(60, 5, dtype=torch.float64, generator=seeded(1))
-    known = torch.randn(centres, 5, dtype=torch.float64, generator=seeded(2))
-    assert k_center_greedy(features, known, 30) == plain_greedy(features, known, 30)
-
-
-def test_k_center_never_repeats_a_row_and_breaks_ties_by_the_first() -> None:
-    assert k_center_greedy(torch.zeros(4, 2), torch.zeros(1, 2), 4) == [0, 1, 2, 3]
-    square = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    assert k_center_greedy(square, torch.zeros(1, 2), 2) == [0, 1]
-
-
-@pytest.mark.parametrize("case", ["c0", "c1"])
-def test_k_center_agrees_with_the_reference_code(case: str, oracle: Callable[[str], dict[str, np.ndarray]]) -> None:
-    known = oracle("kcenter_google")
-    features = torch.from_numpy(known[f"{case}_features"])
-    already = known[f"{case}_already"].astype(int).tolist()
-    n = int(known[f"{case}_N"])
-    free = [row for row in range(len(features)) if row not in set(already)]
-    picked = k_center_greedy(features[free].double(), features[already].double(), n)
-    assert [free[row] for row in picked] == known[f"{case}_batch"].tolist()
-
-
-def test_k_center_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(StrategyError, match="between 0 and the 3"):
-        k_center_greedy(torch.zeros(3, 2), torch.zeros(0, 2), 4)
-    with pytest.raises(StrategyError, match="candidates are 2 wide, centres 5"):
-        k_center_greedy(torch.zeros(3, 2), torch.zeros(1, 5), 1)

@@ -89,7 +89,7 @@ class Points:
     def read(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Some rows relative to the shift [rows, D], and their squared norms [rows]."""
         near = self.rows[rows].astype(self.dtype)
-        near -= self.shift
+        np.subtract(near, self.shift, out=near)
         return torch.from_numpy(near), self.row_squares[torch.from_numpy(rows)]
 
     def error(self, squares: Tensor) -> npt.NDArray[np.float64]:
@@ -125,7 +125,7 @@ class Points:
             near, squares = self.read(part)
             middle = torch.addmm(self.squares[: self.count], near, self.centres[: self.count].T, alpha=-2)
             limit = middle.amin(1) + torch.from_numpy(2 * self.error(squares)).to(middle.dtype)
-            places, centres = (found.numpy() for found in (middle <= limit[:, None]).nonzero(as_tuple=True))
+            places, centres = np.nonzero(middle.numpy() <= limit[:, None].numpy())
             truth = self.rows[part].astype(np.float64)
             for top in range(0, len(places), PAIRS):
                 pair = slice(top, top + PAIRS)

@@ -57,7 +57,7 @@ def k_center_greedy(
         farthest = search.farthest()
         if farthest is None:  # everything left lies on a centre
             left = np.setdiff1d(np.arange(len(candidates)), picked, assume_unique=True)
-            return picked + left[: n - len(picked)].tolist()
+            return picked + [int(row) for row in left[: n - len(picked)]]
         picked.append(farthest)
         search.pick(farthest)
     return picked
