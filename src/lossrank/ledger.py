@@ -1,7 +1,8 @@
 """The ledger: what was asked and what was answered. Append-only, and the only memory of a choice.
 
 One table of events, in SQLite with a write-ahead log and full synchronisation: what a call has returned from is on
-disk. Events are never changed or deleted (triggers refuse it); the present state is derived from them.
+disk. Events are never changed or deleted (triggers refuse it); the present state is derived from them. What was done
+by mistake is taken back by an `undo`, an event of its own that names the event it takes back.
 """
 
 from __future__ import annotations
@@ -17,34 +18,15 @@ from types import TracebackType
 from typing import Any, Literal
 
 from lossrank.errors import LedgerError, listed
+from lossrank.ledger_format import FORMAT, bring_up
 
-__all__ = ["Choice", "Event", "Ledger", "SampleId"]
+__all__ = ["Choice", "Event", "Kind", "Ledger", "SampleId"]
 
 SampleId = str
 """What a user calls a sample: a file name, a key. Never a position."""
 
-Kind = Literal["ask", "answer", "revise", "skip", "retire"]
-FORMAT = 1  # PRAGMA user_version; raised when an older version could no longer read a ledger
-
-SCHEMA = """
-CREATE TABLE event (
-    number  INTEGER PRIMARY KEY,
-    time    TEXT NOT NULL,                  -- UTC, ISO 8601
-    kind    TEXT NOT NULL CHECK (kind IN ('ask', 'answer', 'revise', 'skip', 'retire')),
-    sample  TEXT NOT NULL,
-    batch   INTEGER,                        -- of an ask: which batch of questions
-    rank    INTEGER,                        -- of an ask: place in the batch, 0 = asked first
-    score   REAL,                           -- of an ask: the strategy's score, if it has one
-    value   TEXT,                           -- of an answer: JSON
-    source  TEXT NOT NULL                   -- who or why
-);
-CREATE UNIQUE INDEX asked_once ON event (sample) WHERE kind = 'ask';
-CREATE UNIQUE INDEX answered_once ON event (sample) WHERE kind = 'answer';
-CREATE INDEX by_kind ON event (kind, sample);
-CREATE INDEX by_batch ON event (batch, rank) WHERE kind = 'ask';
-CREATE TRIGGER never_changed BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER never_deleted BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
+Kind = Literal["add", "ask", "answer", "revise", "skip", "retire", "undo"]
+UNDOABLE = ("answer", "revise", "skip", "retire")
 
 
 @dataclass(frozen=True)
@@ -69,6 +51,7 @@ class Event:
     score: float | None
     value: Any
     source: str
+    undoes: int | None = None
 
 
 class Ledger:
@@ -91,8 +74,7 @@ class Ledger:
             if version > FORMAT:
                 raise LedgerError(f"{path} has format {version}, from a newer lossrank; this one reads up to {FORMAT}")
             if version < FORMAT:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+                bring_up(connection)
         except sqlite3.Error as error:
             raise LedgerError(f"{path} cannot be opened as a ledger: {error}") from error
         return cls(connection, path)
@@ -109,8 +91,25 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def ask(self, batch: int, choices: Sequence[tuple[SampleId, float | None]], reason: str) -> None:
+    def add(self, ids: Iterable[SampleId], source: str) -> int:
+        """Note samples that may be asked about from now on; returns how many of them are new."""
+        with self._writing():
+            known = self.added()
+            new = sorted(set(ids) - known)
+            self._append(("add", sample, None, None, None, None, source) for sample in new)
+        return len(new)
+
+    def ask(
+        self,
+        batch: int,
+        choices: Sequence[tuple[SampleId, float | None]],
+        reason: str,
+        digests: Mapping[SampleId, str] | None = None,
+    ) -> None:
         """Write a batch of questions down, before anyone is asked. Repeated word for word, it changes nothing.
+
+        Args:
+            digests: of what is asked about, so that a change of it is noticed when the answer comes.
 
         Raises:
             LedgerError: the batch holds other questions already, or a sample was asked in another batch.
@@ -118,6 +117,7 @@ class Ledger:
         ids = [sample for sample, _ in choices]
         if len(set(ids)) != len(ids):
             raise LedgerError(f"batch {batch} asks twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}")
+        words = {sample: json.dumps(digest) for sample, digest in (digests or {}).items()}
         with self._writing():
             known = [choice.sample for choice in self.batch(batch)]
             if known:
@@ -127,7 +127,8 @@ class Ledger:
             self._refuse(ids, "ask", "were asked in an earlier batch")
             self._refuse(ids, "retire", "were retired")
             self._append(
-                ("ask", sample, batch, rank, score, None, reason) for rank, (sample, score) in enumerate(choices)
+                ("ask", sample, batch, rank, score, words.get(sample), reason)
+                for rank, (sample, score) in enumerate(choices)
             )
 
     def answer(self, answers: Mapping[SampleId, Any], source: str) -> None:
@@ -157,10 +158,70 @@ class Ledger:
         Raises:
             LedgerError: the sample has no answer yet.
         """
+        self.revise_all({sample: value}, source)
+
+    def revise_all(self, answers: Mapping[SampleId, Any], source: str) -> None:
+        """Correct answers, all of them or none; errors as `revise`. What is the current answer already changes nothing.
+
+        Raises:
+            LedgerError: samples that have no answer yet.
+        """
         with self._writing():
-            if sample not in self._values("answer"):
-                raise LedgerError(f"sample {sample!r} has no answer to revise")
-            self._append([("revise", sample, None, None, None, json.dumps(value), source)])
+            known = self._values("answer")
+            unknown = sorted(answers.keys() - known.keys())
+            if unknown:
+                what = f"sample {unknown[0]!r} has" if len(unknown) == 1 else f"{len(unknown)} samples have"
+                more = "" if len(unknown) == 1 else f": {listed(unknown)}"
+                raise LedgerError(f"{what} no answer to revise{more}")
+            current = known | self._values("revise")
+            self._append(
+                ("revise", sample, None, None, None, json.dumps(value), source)
+                for sample, value in answers.items()
+                if current[sample] != value
+            )
+
+    def undo(self, ids: Sequence[SampleId] | None, source: str) -> list[Event]:
+        """Take back the latest answer, correction, skip or retirement of each sample, by a new entry; returns them.
+
+        Args:
+            ids: of which samples; None: all that the latest such call wrote down, a file of answers for instance.
+
+        Raises:
+            LedgerError: a sample has nothing that could be taken back.
+        """
+        with self._writing():
+            found = self._latest_call() if ids is None else [self._latest(sample) for sample in ids]
+            if not found:
+                raise LedgerError(f"{self.path} holds nothing to take back")
+            now = _now()
+            self._connection.executemany(
+                "INSERT INTO event (time, kind, sample, undoes, source) VALUES (?, 'undo', ?, ?, ?)",
+                ((now, event.sample, event.number, source) for event in found),
+            )
+        return found
+
+    def _latest(self, sample: SampleId) -> Event:
+        marks = ", ".join("?" * len(UNDOABLE))
+        found = self._events(
+            f"WHERE sample = ? AND kind IN ({marks}) ORDER BY number DESC LIMIT 1", (sample, *UNDOABLE)
+        )
+        if not found:
+            raise LedgerError(f"sample {sample!r} has no answer, correction, skip or retirement to take back")
+        return found[0]
+
+    def _latest_call(self) -> list[Event]:
+        """The events of one call share time, kind and source."""
+        marks = ", ".join("?" * len(UNDOABLE))
+        last = self._events(f"WHERE kind IN ({marks}) ORDER BY number DESC LIMIT 1", UNDOABLE)
+        if not last:
+            return []
+        return self._events(
+            "WHERE time = ? AND kind = ? AND source = ? ORDER BY number", (last[0].time, last[0].kind, last[0].source)
+        )
+
+    def _events(self, rest: str, values: Sequence[Any]) -> list[Event]:
+        """Events that were not taken back."""
+        return list(_read(self._connection.execute(f"SELECT {COLUMNS} FROM live {rest}", tuple(values))))
 
     def skip(self, ids: Sequence[SampleId], reason: str) -> None:
         """Note that a labeller would not or could not answer. An answer may still come."""
@@ -185,7 +246,7 @@ class Ledger:
         """Current answers, in the order in which they were asked; those of later batches left out."""
         rows = self._connection.execute(
             """SELECT ask.sample, (
-                   SELECT value FROM event WHERE sample = ask.sample AND kind IN ('answer', 'revise')
+                   SELECT value FROM live WHERE sample = ask.sample AND kind IN ('answer', 'revise')
                    ORDER BY number DESC LIMIT 1
                ) AS current
                FROM event AS ask
@@ -194,6 +255,26 @@ class Ledger:
             (up_to_batch, up_to_batch),
         )
         return {sample: json.loads(value) for sample, value in rows}
+
+    def batches(self) -> int:
+        """How many batches were asked; the next one has this number."""
+        (last,) = self._connection.execute("SELECT MAX(batch) FROM event WHERE kind = 'ask'").fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def added(self) -> set[SampleId]:
+        """Every sample that `add` noted."""
+        return {sample for (sample,) in self._connection.execute("SELECT sample FROM event WHERE kind = 'add'")}
+
+    def digests(self) -> dict[SampleId, str]:
+        """The digest of each sample that was asked with one."""
+        return {sample: digest for sample, digest in self._values("ask").items() if digest is not None}
+
+    def counts(self) -> dict[str, int]:
+        """How many events of each kind stand: those that were taken back, and the taking back, left out."""
+        rows = self._connection.execute(
+            "SELECT kind, COUNT(DISTINCT sample) FROM live WHERE kind <> 'undo' GROUP BY kind"
+        )
+        return dict(rows.fetchall())
 
     def asked(self, up_to_batch: int | None = None) -> set[SampleId]:
         """Every sample asked, answered or not; those of later batches left out."""
@@ -207,7 +288,7 @@ class Ledger:
         """Asked, and neither answered nor skipped nor retired since; in the order in which they were asked."""
         rows = self._connection.execute(
             """SELECT sample FROM event WHERE kind = 'ask' AND sample NOT IN (
-                   SELECT sample FROM event WHERE kind IN ('answer', 'skip', 'retire')
+                   SELECT sample FROM live WHERE kind IN ('answer', 'skip', 'retire')
                ) ORDER BY batch, rank"""
         )
         return tuple(sample for (sample,) in rows)
@@ -223,12 +304,7 @@ class Ledger:
 
     def history(self) -> Iterator[Event]:
         """Every event, oldest first."""
-        rows = self._connection.execute(
-            "SELECT number, time, kind, sample, batch, rank, score, value, source FROM event ORDER BY number"
-        )
-        for number, time, kind, sample, batch, rank, score, value, source in rows:
-            answer = None if value is None else json.loads(value)
-            yield Event(number, time, kind, sample, batch, rank, score, answer, source)
+        yield from _read(self._connection.execute(f"SELECT {COLUMNS} FROM event ORDER BY number"))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -252,7 +328,7 @@ class Ledger:
             self._connection.execute("ROLLBACK")
 
     def _append(self, events: Iterable[tuple[Any, ...]]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        now = _now()
         self._connection.executemany(
             "INSERT INTO event (time, kind, sample, batch, rank, score, value, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             ((now, *event) for event in events),
@@ -264,8 +340,23 @@ class Ledger:
             raise LedgerError(f"{len(found)} samples {what}: {listed(found)}")
 
     def _values(self, kind: Kind) -> dict[SampleId, Any]:
-        rows = self._connection.execute("SELECT sample, value FROM event WHERE kind = ?", (kind,))
+        rows = self._connection.execute(
+            "SELECT sample, value FROM live WHERE kind = ? AND value IS NOT NULL ORDER BY number", (kind,)
+        )
         return {sample: json.loads(value) for sample, value in rows}
 
     def _sources(self, kind: Kind) -> dict[SampleId, str]:
-        return dict(self._connection.execute("SELECT sample, source FROM event WHERE kind = ?", (kind,)))
+        return dict(self._connection.execute("SELECT sample, source FROM live WHERE kind = ? ORDER BY number", (kind,)))
+
+
+COLUMNS = "number, time, kind, sample, batch, rank, score, value, source, undoes"
+
+
+def _read(rows: Iterable[tuple[Any, ...]]) -> Iterator[Event]:
+    for number, time, kind, sample, batch, rank, score, value, source, undoes in rows:
+        answer = None if value is None else json.loads(value)
+        yield Event(number, time, kind, sample, batch, rank, score, answer, source, undoes)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

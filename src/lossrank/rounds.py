@@ -6,6 +6,7 @@ in the ledger before anyone is asked, and the round's row, which the caller appe
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import sys
 import time
@@ -21,12 +22,14 @@ from torch import nn
 from lossrank.attached import AttachedPredictor
 from lossrank.collect import Measurement, View, collect, measure
 from lossrank.config import Recipe
+from lossrank.health import Evidence, cross_fitted, deal
 from lossrank.ledger import Ledger, SampleId
 from lossrank.pool import Pool, Transform
 from lossrank.runtime import Runtime
 from lossrank.seeding import Purpose, generator
 from lossrank.shown import shown
 from lossrank.signals import Signals
+from lossrank.strategies import Auto
 from lossrank.strategies.base import Scene, Strategy, check_choice
 from lossrank.tasks.base import Task
 from lossrank.training import Companion, Lesson, attach_predictor, fit_after, train
@@ -39,9 +42,11 @@ __all__ = [
     "ask_initial",
     "candidates",
     "choose",
+    "evidence",
     "learn",
     "look",
     "play_round",
+    "settled",
     "start",
 ]
 
@@ -131,16 +136,52 @@ def play_round(
     view = look(experiment, learner)
     with clock.stage("measure"):
         measured = measure(view, experiment.test, experiment.test.ids, _collected_score(experiment.strategy))
-    choice = Choice([])
+    choice, told = Choice([]), dict[str, Any]()
     budget = experiment.recipe.budget
     wanted = min(budget.step, budget.final - len(labels))
     if wanted > 0:
+        with clock.stage("health"):
+            by, reason, told = settled(experiment, labels, number)
         with clock.stage("select"):
             choice = choose(
-                experiment, view, candidates(experiment, ledger, number), list(labels), wanted, number, watcher.on_epoch
+                by, view, candidates(experiment, ledger, number), list(labels), wanted, number, watcher.on_epoch
             )
-        _ask(experiment, ledger, number + 1, choice, experiment.strategy.name)
-    return _row(experiment, view, number, labels, train_loss, measured, choice, clock)
+        _ask(experiment, ledger, number + 1, choice, reason)
+    return _row(experiment, view, number, labels, train_loss, measured, choice, clock) | told
+
+
+def settled(
+    experiment: Experiment, labels: Mapping[SampleId, Any], number: int
+) -> tuple[Experiment, str, dict[str, Any]]:
+    """The experiment with the strategy that this round chooses by, the reason, and both for the row.
+
+    Of a strategy that is not `auto`: itself, its name, and nothing.
+    """
+    auto = experiment.strategy
+    if not isinstance(auto, Auto):
+        return experiment, auto.name, {}
+    found = evidence(experiment, labels, auto.folds, number) if len(labels) >= auto.least else None
+    strategy, reason = auto.decided(found)
+    told = {"chosen_by": strategy.name, "reason": reason, "health": found.plain() if found else None}
+    return dataclasses.replace(experiment, strategy=strategy), reason, told
+
+
+def evidence(experiment: Experiment, labels: Mapping[SampleId, Any], folds: int, number: int) -> Evidence:
+    """What the strategy's score and the uncertainty are worth on labels held out of fresh trainings."""
+    task = experiment.task
+
+    def fit(ids: Sequence[SampleId]) -> View:
+        learner = start(experiment)
+        learn(experiment, learner, {i: labels[i] for i in ids}, 0, Watcher())
+        return look(experiment, learner)
+
+    return cross_fitted(
+        deal({sample: task.category(answer) for sample, answer in labels.items()}, folds),
+        fit,
+        experiment.answered_pool.answered({i: task.target(answer) for i, answer in labels.items()}),
+        _collected_score(experiment.strategy) or "uncertainty",
+        generator(experiment.recipe.seed, "health", number),
+    )
 
 
 def _collected_score(strategy: Strategy) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lossrank.strategies.auto import Auto
 from lossrank.strategies.badge import Badge
 from lossrank.strategies.bald import Bald
 from lossrank.strategies.base import PredictorPlan, Scene, Strategy, check_choice
@@ -39,6 +40,7 @@ __all__ = [
     "STRATEGIES",
     "TOD",
     "VAAL",
+    "Auto",
     "Badge",
     "Bald",
     "CoreSet",
@@ -87,6 +89,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
         Pointwise,
         L2RAL,
         LossRank,
+        Auto,
         Subsample,
         Refined,
         TrueLoss,
