@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lossrank.ledger import Ledger
     from lossrank.pool import Batch, Pool
     from lossrank.predictor import LossPredictor, MultiLevelLossPredictor
+    from lossrank.project import Project
     from lossrank.runs import run
     from lossrank.signals import Signals
     from lossrank.strategies import Strategy
@@ -34,6 +35,7 @@ __all__ = [
     "MultiLevelLossPredictor",
     "Normalise",
     "Pool",
+    "Project",
     "Recipe",
     "Signals",
     "Strategy",
@@ -58,6 +60,7 @@ _HOMES = {
     "MultiLevelLossPredictor": "predictor",
     "Normalise": "transforms",
     "Pool": "pool",
+    "Project": "project",
     "Recipe": "config",
     "Signals": "signals",
     "Strategy": "strategies",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,6 +91,10 @@ class Ledger:
     ) -> None:
         self.close()
 
+    def together(self) -> AbstractContextManager[None]:
+        """Several calls as one: all of them are kept, or none."""
+        return self._writing()
+
     def add(self, ids: Iterable[SampleId], source: str) -> int:
         """Note samples that may be asked about from now on; returns how many of them are new."""
         with self._writing():
@@ -101,14 +105,15 @@ class Ledger:
 
     def ask(
         self,
-        batch: int,
+        batch: int | None,
         choices: Sequence[tuple[SampleId, float | None]],
         reason: str,
         digests: Mapping[SampleId, str] | None = None,
-    ) -> None:
+    ) -> int:
         """Write a batch of questions down, before anyone is asked. Repeated word for word, it changes nothing.
 
         Args:
+            batch: its number, which is returned; None: the next one.
             digests: of what is asked about, so that a change of it is noticed when the answer comes.
 
         Raises:
@@ -119,17 +124,19 @@ class Ledger:
             raise LedgerError(f"batch {batch} asks twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}")
         words = {sample: json.dumps(digest) for sample, digest in (digests or {}).items()}
         with self._writing():
+            batch = self.batches() if batch is None else batch
             known = [choice.sample for choice in self.batch(batch)]
             if known:
                 if known != ids:
                     raise LedgerError(f"batch {batch} was written down with other samples: {listed(known)}")
-                return
+                return batch
             self._refuse(ids, "ask", "were asked in an earlier batch")
             self._refuse(ids, "retire", "were retired")
             self._append(
                 ("ask", sample, batch, rank, score, words.get(sample), reason)
                 for rank, (sample, score) in enumerate(choices)
             )
+        return batch
 
     def answer(self, answers: Mapping[SampleId, Any], source: str) -> None:
         """Take in answers, plain JSON each. The same answer again changes nothing.
@@ -276,6 +283,10 @@ class Ledger:
         )
         return dict(rows.fetchall())
 
+    def first_answers(self) -> dict[SampleId, Any]:
+        """Answers as they were first given, before any correction."""
+        return self._values("answer")
+
     def asked(self, up_to_batch: int | None = None) -> set[SampleId]:
         """Every sample asked, answered or not; those of later batches left out."""
         rows = self._connection.execute(
@@ -308,7 +319,10 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction; an error takes all of it back, and what was there before stays."""
+        """One transaction, or part of the open one; an error takes all of it back, and what was there before stays."""
+        if self._connection.in_transaction:
+            yield
+            return
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield

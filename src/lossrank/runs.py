@@ -35,7 +35,7 @@ from lossrank.folder import (
 from lossrank.ledger import Ledger
 from lossrank.rounds import Experiment, Learner, Watcher, ask_initial, play_round, start
 
-__all__ = ["FORMAT", "run"]
+__all__ = ["FORMAT", "restore", "run", "state_of", "weights_of"]
 
 FORMAT = 1  # raised when an older version could no longer read a run folder
 
@@ -58,14 +58,14 @@ def run(
     learner = start(experiment)
     with FolderLock(out), _opened(recipe, out) as (ledger, rows):
         if rows:
-            _restore(learner, out, len(rows) - 1)
+            restore(learner, load_weights(weights_of(out, len(rows) - 1)))
         else:
             ask_initial(experiment, ledger)
         for number in range(len(rows), recipe.rounds):
             row = play_round(experiment, learner, ledger, number, watcher)
-            save_weights(_weights(out, number), _state(learner))
+            save_weights(weights_of(out, number), state_of(learner))
             append_line(out / "rounds.jsonl", json.dumps(row))
-            _weights(out, number - 1).unlink(missing_ok=True)
+            weights_of(out, number - 1).unlink(missing_ok=True)
             rows.append(row)
             watcher.on_row(row)
     return rows
@@ -94,19 +94,21 @@ def _refuse_another(recipe: Recipe, out: Path) -> None:
         raise RunError(f"{out} holds a run of another recipe: {fields}. Take another folder, or that recipe")
 
 
-def _weights(out: Path, number: int) -> Path:
+def weights_of(out: Path, number: int) -> Path:
+    """Where the weights after a round lie."""
     return out / "weights" / f"round-{number:03d}.safetensors"
 
 
-def _state(learner: Learner) -> dict[str, Tensor]:
+def state_of(learner: Learner) -> dict[str, Tensor]:
+    """The weights of a model and of its loss predictor, by name."""
     state = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
     if learner.predictor is not None:
         state |= {f"predictor.{name}": tensor for name, tensor in learner.predictor.head.state_dict().items()}
     return state
 
 
-def _restore(learner: Learner, out: Path, number: int) -> None:
-    state = load_weights(_weights(out, number))
+def restore(learner: Learner, state: dict[str, Tensor]) -> None:
+    """Put weights that `state_of` gave into a learner of the same model."""
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "predictor": {}}
     for name, tensor in state.items():
         part, _, key = name.partition(".")

@@ -18,7 +18,7 @@ from lossrank.ledger import SampleId
 from lossrank.pool import Pool
 from lossrank.sources import Batch, InMemory, Source, Targets, UnreadableSample, as_picture, gather
 
-__all__ = ["load_folder", "load_unlabelled"]
+__all__ = ["images_below", "load_folder", "load_unlabelled"]
 
 IN_MEMORY = 2 << 30  # bytes of pixels up to which a folder is decoded once and kept
 SPLITS = (("train", "test"), ("train", "val"), ("train", "valid"))
@@ -72,7 +72,7 @@ def load_folder(
 
 def load_unlabelled(path: Path, *, image_size: int = 64, channels: int = 3, max_memory: int = IN_MEMORY) -> Pool:
     """Every image below `path`, without targets; ids are the paths below it. Otherwise as `load_folder`."""
-    files = _images(_existing(path))
+    files = images_below(_existing(path))
     if not files:
         raise DataError(f"{path} holds no images ({listed(sorted(SUFFIXES), 20)})")
     return _pool(files, None, image_size, channels, max_memory)
@@ -146,7 +146,7 @@ def _pool(
 
 def _labelled(folder: Path) -> dict[SampleId, Path]:
     """Images in class folders; those beside the class folders have no class."""
-    files = {i: file for i, file in _images(folder).items() if "/" in i}
+    files = {i: file for i, file in images_below(folder).items() if "/" in i}
     if not files:
         raise DataError(
             f"{folder} holds no images in class folders; expected is CLASS/NAME.jpg below it, where NAME ends in one "
@@ -155,7 +155,7 @@ def _labelled(folder: Path) -> dict[SampleId, Path]:
     return files
 
 
-def _images(root: Path) -> dict[SampleId, Path]:
+def images_below(root: Path) -> dict[SampleId, Path]:
     """Every image below `root` by its path there. Links are followed, hidden files and folders are not looked at."""
     found: dict[SampleId, Path] = {}
     seen: set[str] = set()

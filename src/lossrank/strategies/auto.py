@@ -68,6 +68,10 @@ class Auto(Strategy):
     def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         return self.of.select(signals, labelled, n, generator)
 
+    def named(self, name: str) -> Strategy:
+        """The strategy of this name among those that it decides between."""
+        return next(s for s in (self.of, Entropy(), Random()) if s.name == name)
+
     def decided(self, evidence: Evidence | None) -> tuple[Strategy, str]:
         """What this round chooses by, and why in a sentence.
 

@@ -1,0 +1,114 @@
+"""CSV: columns `id`, `answer` and `skip`; of questions also `rank`, `score`, `prediction` and `confidence`.
+
+A cell that a spreadsheet would take for a formula is written with an apostrophe before it, and read without.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lossrank.errors import DataError
+from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, decoded
+from lossrank.folder import write_atomic
+
+__all__ = ["plain", "read_table", "safe", "write_table"]
+
+COLUMNS = ("rank", "id", "score", "prediction", "confidence", "answer", "skip")
+FORMULA = re.compile(r"^'*[=+\-@\t\r]")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def write_table(path: Path, questions: Sequence[Question], vocabulary: Vocabulary, pictures: Path) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    writer.writerow(COLUMNS)
+    for q in questions:
+        prediction = "" if q.prediction is None else _cell(q.prediction)
+        writer.writerow([q.rank, safe(q.sample), _or_empty(q.score), safe(prediction), _or_empty(q.confidence), "", ""])
+    write_atomic(path, table.getvalue())
+
+
+def read_table(path: Path, vocabulary: Vocabulary) -> Answers:
+    """Rows with an answer or a reason to skip; rows with neither are still open."""
+    reader = csv.reader(io.StringIO(decoded(path), newline=""), delimiter=_delimiter(path), strict=True)
+    answers = Answers()
+    head: list[str] | None = None
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            answers.broken.append(f"line {reader.line_num}: {error}")
+            continue
+        if row is None:
+            break
+        if head is None:
+            head = _head(path, row)
+        elif any(cell.strip() for cell in row):
+            _take(answers, dict(zip(head, row, strict=False)), f"line {reader.line_num}", vocabulary)
+    if head is None:
+        raise DataError(f"{path} is empty; expected a first line with the columns id and answer")
+    return answers
+
+
+def safe(text: str) -> str:
+    """The text with an apostrophe before it if a spreadsheet would take it for a formula. Numbers are none."""
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
+
+
+def plain(cell: str) -> str:
+    """What `safe` was given."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+def _take(answers: Answers, row: dict[str, str], where: str, vocabulary: Vocabulary) -> None:
+    sample = plain(row.get("id", ""))
+    answer, skip = plain(row.get("answer", "")), plain(row.get("skip", "")).strip()
+    if not sample:
+        answers.broken.append(f"{where}: no id")
+    elif answer.strip() and skip:
+        answers.broken.append(f"{where}: {sample} has both an answer and a reason to skip")
+    elif skip:
+        answers.given.append(Given(sample, None, where, skip))
+    elif answer.strip():
+        try:
+            answers.given.append(Given(sample, vocabulary.checked(_value(answer, vocabulary)), where))
+        except DataError as error:
+            answers.broken.append(f"{where}: {sample}: {error}")
+
+
+def _value(cell: str, vocabulary: Vocabulary) -> Any:
+    if vocabulary.task == "classification":
+        return cell if cell in vocabulary.names else cell.strip()
+    try:
+        return json.loads(cell.strip().removeprefix("+"))
+    except ValueError:
+        raise DataError(f"{cell!r} is no JSON") from None
+
+
+def _cell(answer: Any) -> str:
+    return answer if isinstance(answer, str) else json.dumps(answer)
+
+
+def _or_empty(value: float | None) -> str | float:
+    return "" if value is None else value
+
+
+def _head(path: Path, row: list[str]) -> list[str]:
+    head = [cell.strip().lower() for cell in row]
+    if "id" not in head or not {"answer", "skip"} & set(head):
+        raise DataError(f"{path} has the columns {', '.join(head)}; expected are id and answer, or id and skip")
+    if len(set(head)) != len(head):
+        raise DataError(f"{path} has a column twice: {', '.join(head)}")
+    return head
+
+
+def _delimiter(path: Path) -> str:
+    """Comma, semicolon (spreadsheets of many languages) or tab: whichever cuts an `id` out of the first line."""
+    first = decoded(path).partition("\n")[0].lower()
+    return next((mark for mark in ",;\t" if "id" in [c.strip(' "\r') for c in first.split(mark)]), ",")

@@ -1,0 +1,109 @@
+"""What of a file of answers may be taken in, and what is wrong with the rest. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from lossrank.errors import listed
+from lossrank.exchange import Answers, Given
+from lossrank.ledger import Ledger, SampleId
+from lossrank.project.layout import Layout
+
+__all__ = ["Refusals", "SortedOut", "sorted_out"]
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What the caller allows that is otherwise refused."""
+
+    unasked: bool = False
+    changed: bool = False
+    other: bool = False
+    """Another answer than the known one, as a correction."""
+
+
+@dataclass(frozen=True)
+class SortedOut:
+    """Answers that may be taken in, and trouble by kind."""
+
+    good: list[Given] = field(default_factory=list)
+    trouble: dict[str, list[str]] = field(default_factory=dict)
+
+    def told(self) -> str:
+        """All trouble in a line."""
+        return "; ".join(f"{len(found)} {kind}: {listed(found)}" for kind, found in self.trouble.items())
+
+    def trouble_lines(self) -> list[str]:
+        """A line for each."""
+        return [f"{kind}: {one}" for kind, found in self.trouble.items() for one in found]
+
+
+def sorted_out(answers: Answers, layout: Layout, ledger: Ledger, allowed: Refusals) -> SortedOut:
+    """Look at every answer. Ids are taken as they stand, or, if nobody knows them so, with `\\` and `./` made plain."""
+    added, asked = ledger.added(), ledger.asked()
+    current, first = ledger.labelled(), ledger.first_answers()
+    found = SortedOut()
+    if answers.broken:
+        found.trouble["could not be understood"] = list(answers.broken)
+    one = _one_each(answers, added, found)
+    digests = ledger.digests()
+    moved = layout.changed({i: digests[i] for i in one if i in digests and i in added})
+
+    def unlike(given: Given) -> bool:
+        known = current.get(given.sample)
+        return given.skipped is None and known not in (None, given.answer) and first[given.sample] != given.answer
+
+    tests: tuple[tuple[str, Callable[[Given], bool]], ...] = (
+        ("have ids that climb out of the folder", lambda g: g.sample not in added and _climbs(g.sample)),
+        ("have ids that the project does not know", lambda g: g.sample not in added),
+        (
+            "are about samples never asked (--allow_unasked takes them)",
+            lambda g: g.sample not in asked and not (allowed.unasked and g.skipped is None),
+        ),
+        (
+            "are about pictures that are gone or changed since they were asked (--allow_changed takes them)",
+            lambda g: g.sample in moved and not allowed.changed,
+        ),
+        (
+            "differ from the known answer (--revise takes them as corrections)",
+            lambda g: unlike(g) and not allowed.other,
+        ),
+    )
+    for given in one.values():
+        kind = next((kind for kind, wrong in tests if wrong(given)), None)
+        if kind is None:
+            found.good.append(given)
+        else:
+            found.trouble.setdefault(kind, []).append(f"{given.sample} ({given.where})")
+    return found
+
+
+def _one_each(answers: Answers, added: set[SampleId], found: SortedOut) -> dict[SampleId, Given]:
+    """One answer for each sample; samples with two different ones are trouble."""
+    one: dict[SampleId, Given] = {}
+    twice: dict[SampleId, str] = {}
+    for given in answers.given:
+        sample = given.sample if given.sample in added else _plain(given.sample)
+        sample = sample if sample in added else given.sample
+        given = Given(sample, given.answer, given.where, given.skipped)
+        before = one.setdefault(sample, given)
+        if (before.answer, before.skipped is None) != (given.answer, given.skipped is None):
+            twice[sample] = f"{sample} ({before.where}: {_words(before)}; {given.where}: {_words(given)})"
+    if twice:
+        found.trouble["have two different answers in one file"] = list(twice.values())
+    return {sample: given for sample, given in one.items() if sample not in twice}
+
+
+def _words(given: Given) -> str:
+    return "skipped" if given.skipped is not None else repr(given.answer)
+
+
+def _plain(sample: SampleId) -> SampleId:
+    return PurePosixPath(sample.replace("\\", "/")).as_posix()
+
+
+def _climbs(sample: SampleId) -> bool:
+    plain = sample.replace("\\", "/")
+    return plain.startswith("/") or plain[1:3] == ":/" or ".." in PurePosixPath(plain).parts

@@ -1,0 +1,153 @@
+"""A project's pictures as a pool, and answers between the pixels of a picture and those that the model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from lossrank.datasets import ImageData, PoseData, load_unlabelled, pixel_statistics
+from lossrank.datasets.folder import images_below
+from lossrank.datasets.images import ORIENTATION, SUFFIXES
+from lossrank.datasets.pose import Box, Person, mirror_pairs, people_pool
+from lossrank.errors import ConfigError, DataError, listed
+from lossrank.exchange import read_answers
+from lossrank.ledger import SampleId
+from lossrank.pool import Pool
+from lossrank.project.layout import Layout
+
+__all__ = ["Pictures", "found_below", "open_pictures"]
+
+HEAD_OF_POSE = 0.2  # a head size where none was told: a fifth of the longer side of the visible joints
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What may be asked about, what is measured on, and how coordinates move between the two sizes."""
+
+    layout: Layout
+    data: ImageData
+    truth: Mapping[SampleId, Any]
+    """Answers to measure on; empty where the project has none."""
+    boxes: dict[SampleId, Box] = field(default_factory=dict)
+
+    def learnt(self, sample: SampleId, answer: Any) -> Any:
+        """A person's answer, in pixels of the picture, as the task takes it, in pixels of the pool."""
+        task, pixels = self.layout.vocabulary.task, self._pixels
+        if task == "pose":
+            box = self._box(sample)
+            seen = torch.tensor([[v if v is not None else 0.0 for v in joint] for joint in answer], dtype=torch.float64)
+            joints = torch.cat([box.inside(seen[:, :2], pixels), seen[:, 2:]], 1).tolist()
+            if len(self.layout.options.get("head") or ()) == 2:
+                return joints
+            marked = torch.tensor(joints)[seen[:, 2] > 0, :2]
+            longer = float((marked.amax(0) - marked.amin(0)).max()) if len(marked) > 1 else None
+            return {"joints": joints, "head_size": longer and longer * HEAD_OF_POSE}
+        if task == "counting":
+            points = torch.tensor(answer, dtype=torch.float64).view(-1, 2)
+            return {"points": self._box(sample).inside(points, pixels).tolist()}
+        return answer
+
+    def said(self, sample: SampleId, prediction: Any) -> tuple[Any, float | None]:
+        """A model's prediction in the form of an answer, in pixels of the picture, and its confidence."""
+        if not isinstance(prediction, Mapping):
+            return prediction, None
+        if "class" in prediction:
+            return prediction["class"], prediction.get("probability")
+        if "joints" in prediction:
+            return self._joints(sample, prediction)
+        return prediction.get("count", prediction.get("value")), None
+
+    @property
+    def _pixels(self) -> int:
+        return int(self.layout.options.get("image_size", 64))
+
+    def _joints(self, sample: SampleId, prediction: Mapping[str, Any]) -> tuple[Any, float]:
+        joints = torch.tensor(prediction["joints"], dtype=torch.float64)
+        corner = (self._pixels - torch.tensor(prediction["size"][::-1], dtype=torch.float64)) / 2
+        box = self._box(sample)
+        origin = torch.tensor([box.left, box.top], dtype=torch.float64)
+        xy = (joints[:, :2] + corner + 0.5) * (box.side / self._pixels) + origin - 0.5
+        answer = [[round(x, 1), round(y, 1), 2] for x, y in xy.tolist()]
+        return answer, round(float(joints[:, 2].mean().clamp(0, 1)), 4)
+
+    def _box(self, sample: SampleId) -> Box:
+        """The square around the whole picture, which the pool shows."""
+        if sample not in self.boxes:
+            with Image.open(self.layout.images / sample) as image:
+                turned = image.getexif().get(ORIENTATION, 1) >= 5
+                size = image.size[::-1] if turned else image.size
+            side = max(size)
+            self.boxes[sample] = Box((size[0] - side) / 2, (size[1] - side) / 2, side)
+        return self.boxes[sample]
+
+
+def open_pictures(layout: Layout, ids: set[SampleId]) -> Pictures:
+    """The pictures of a project.
+
+    Args:
+        ids: what may be asked about; of these, what is there. Test pictures are left out.
+
+    Raises:
+        DataError: none of the pictures is there, or the test answers cannot be used.
+    """
+    everything = _pool(layout, layout.images)
+    test, truth = _test(layout, everything)
+    inside = [i for i in (*everything.ids, *everything.unreadable) if i in ids and i not in truth]
+    if not inside:
+        raise DataError(f"none of the project's {len(ids)} pictures is in {layout.images}")
+    train = everything.view(sorted(inside))
+    few = torch.cat([batch.inputs for batch in train.batches(train.ids[:2000], 500)])
+    return Pictures(layout, _as_data(layout, train, test or train, pixel_statistics(few)), truth)
+
+
+def found_below(folder: Path) -> set[SampleId]:
+    """Ids of the pictures that lie in a folder now: paths below it."""
+    found = set(images_below(folder))
+    if not found:
+        raise DataError(f"{folder} holds no pictures ({listed(sorted(SUFFIXES), 20)})")
+    return found
+
+
+def _as_data(layout: Layout, train: Pool, test: Pool, statistics: tuple[Any, Any]) -> ImageData:
+    names = layout.vocabulary.names
+    if layout.vocabulary.task == "pose":
+        head = layout.options.get("head") or ()
+        if any(name not in names for name in head) or len(head) not in (0, 2):
+            raise ConfigError(f"head is {list(head)}; possible are two of the joints {listed(names, 30)}")
+        ends = (names.index(head[0]), names.index(head[1])) if head else None
+        return PoseData(train, test, names, *statistics, pairs=mirror_pairs(names), head=ends)
+    return ImageData(train, test, names or ("value",), *statistics)
+
+
+def _pool(layout: Layout, folder: Path) -> Pool:
+    size = int(layout.options.get("image_size", 64))
+    if layout.vocabulary.task in ("pose", "counting"):  # the whole picture: what is to be marked may be at its edge
+        joints = torch.zeros(max(1, len(layout.vocabulary.names)), 3)
+        people = [Person(sample, folder / sample, joints) for sample in sorted(found_below(folder))]
+        return people_pool(people, size)
+    return load_unlabelled(folder, image_size=size, channels=int(layout.options.get("channels", 3)))
+
+
+def _test(layout: Layout, pictures: Pool) -> tuple[Pool | None, dict[SampleId, Any]]:
+    """The pool to measure on with its answers: class folders of their own, or a file about the project's pictures."""
+    path = layout.test_path()
+    if path is None:
+        return None, {}
+    if path.is_dir():
+        pool = _pool(layout, path)
+        truth = {sample: layout.vocabulary.checked(sample.partition("/")[0]) for sample in pool.ids}
+        return pool, truth
+    answers = read_answers(path, layout.vocabulary)
+    truth = {given.sample: given.answer for given in answers.given if given.skipped is None}
+    missing = [sample for sample in truth if sample not in pictures]
+    if answers.broken or missing or not truth:
+        raise DataError(
+            f"the test answers {path} cannot be used: {len(truth)} answers, {len(missing)} of them about pictures that "
+            f"are not there ({listed(missing)}), {len(answers.broken)} broken ({listed(answers.broken, 2)})"
+        )
+    return pictures.view(sorted(truth)), truth

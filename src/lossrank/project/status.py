@@ -1,0 +1,107 @@
+"""Where a project stands, at a glance. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossrank.ledger import Ledger
+from lossrank.project.layout import Layout
+
+__all__ = ["Forecast", "Status", "status_of"]
+
+ROUNDS_FOR_A_FORECAST = 3
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the next batch is expected to bring, in the metric's own unit, positive = better."""
+
+    next_labels: int
+    """Labels of that batch."""
+    gain: float
+    low: float
+    high: float
+    """With `low`, the 80 % interval."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts are of samples."""
+
+    pool: int
+    """Never asked, not retired."""
+    labelled: int
+    open: int
+    """Asked, and neither answered nor skipped nor retired."""
+    skipped: int
+    corrected: int
+    retired: int
+    batches: int
+    rounds: Sequence[dict[str, Any]]
+    """A row for each training: `labelled`, `metric`, `chosen_by`, `reason`, `health` and more."""
+    forecast: Forecast | None
+    """None before three rounds, and where they tell nothing."""
+    next: str
+    """What to do now, in a sentence."""
+
+
+def status_of(layout: Layout, ledger: Ledger) -> Status:
+    """Read it all; nothing is written, no picture is looked at."""
+    counts, retired, skipped = ledger.counts(), ledger.retired(), ledger.skipped()
+    rounds = layout.rounds()
+    open_questions = len(ledger.open_questions())
+    never_asked = counts.get("add", 0) - counts.get("ask", 0) - len(retired.keys() - ledger.asked())
+    labelled = counts.get("answer", 0)
+    forecast = forecast_of(rounds)
+    return Status(
+        pool=max(0, never_asked),
+        labelled=labelled,
+        open=open_questions,
+        skipped=len(skipped.keys() - retired.keys()),
+        corrected=counts.get("revise", 0),
+        retired=len(retired),
+        batches=ledger.batches(),
+        rounds=rounds,
+        forecast=forecast,
+        next=_next(layout, open_questions, labelled, never_asked, rounds, forecast),
+    )
+
+
+def forecast_of(rounds: Sequence[dict[str, Any]]) -> Forecast | None:
+    """Of a batch as large as those before it, from the learning curve so far; None before three points of it."""
+    values = {row["labelled"]: row["metric"]["value"] for row in rounds if row["metric"]["value"] is not None}
+    if len(values) < ROUNDS_FOR_A_FORECAST:
+        return None
+    labels, metric = sorted(values), rounds[-1]["metric"]
+    step = max(1, round((labels[-1] - labels[0]) / (len(labels) - 1)))
+    bound = (1.0 if metric["unit"] == "%" else None) if metric["higher_is_better"] else 0.0
+    forecast = importlib.import_module("lossrank.forecast").forecast
+    return Forecast(step, *forecast(labels, [values[n] for n in labels], step, metric["higher_is_better"], bound))
+
+
+def _next(
+    layout: Layout,
+    open_questions: int,
+    labelled: int,
+    never_asked: int,
+    rounds: Sequence[dict[str, Any]],
+    forecast: Forecast | None,
+) -> str:
+    where = layout.folder
+    if open_questions:
+        return (
+            f"answer {open_questions} open questions: lossrank export {where} FILE, then lossrank ingest {where} FILE"
+        )
+    if not never_asked:
+        new = labelled > (rounds[-1]["labelled"] if rounds else 0)
+        return (
+            f"every picture was asked; lossrank select {where} trains once more with all answers"
+            if new
+            else f"every picture was asked: new ones come with lossrank add {where}"
+        )
+    if forecast is not None and forecast.high <= 0:
+        return "the next batch is not expected to bring anything: a good moment to stop"
+    return f"choose the next batch: lossrank select {where}"
