@@ -100,9 +100,14 @@ def test_a_strategy_is_a_frozen_value_that_says_what_it_needs(strategy: Strategy
         strategy.plan = None  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", [Entropy, L2RAL, LL4AL, LossRank])
-def test_the_largest_score_is_asked_first(kind: type[Strategy]) -> None:
-    assert kind().select(signals(), labelled(), 3, seeded()) == ["n-907", "n-444", "n-200"]
+@pytest.mark.parametrize("strategy", [Entropy(), L2RAL(), LL4AL(), LossRank(diversity="none")])
+def test_the_largest_score_is_asked_first(strategy: Strategy) -> None:
+    assert strategy.select(signals(), labelled(), 3, seeded()) == ["n-907", "n-444", "n-200"]
+
+
+def test_lossrank_takes_the_largest_and_then_what_differs_of_the_top() -> None:
+    """Of the 8 largest the first, then the farthest from it (3 is 904 away), then the farthest from both (444)."""
+    assert LossRank().select(signals(), labelled(), 3, seeded()) == ["n-907", "n-3", "n-444"]
 
 
 def test_ties_go_by_id() -> None:

@@ -79,7 +79,12 @@ class Pointwise(PredictedLoss):
 
 @dataclass(frozen=True)
 class LossRank(PredictedLoss):
-    """The library's own default: fitted to convergence after training, with the model's output as an input."""
+    """The library's own default: fitted after training, with the model's output as an input, and batches that differ.
+
+    Of the 4 x n samples with the largest predicted loss it takes n by k-center, which gained 1.6 +- 0.7 points over the
+    top n on features of CIFAR-10, with clean, wrong and ambiguous answers and among copies (results/label_noise).
+    `diversity: none` takes the top n.
+    """
 
     name: ClassVar[str] = "lossrank"
     cost: ClassVar[str] = "a few passes over the labelled, a second of fitting, one pass over the candidates"
@@ -87,3 +92,4 @@ class LossRank(PredictedLoss):
     plan: PredictorPlan = field(
         default_factory=lambda: PredictorPlan(when="after", summary=True, lr=3e-3, weight_decay=0.01, steps=100)
     )
+    diversity: str = field(default="k-center", kw_only=True)
