@@ -42,6 +42,7 @@ ORDER = (
     "datasets",
     "kinds",
     "frozen",
+    "frozen",
     "collect",
     "health",
     "shown",

@@ -15,9 +15,12 @@ from lossrank.config import ModelRecipe, Recipe
 from lossrank.datasets import DATASETS, ImageData
 from lossrank.datasets.flips import with_flips
 from lossrank.errors import ConfigError, unknown_name
+from lossrank.frozen import FeaturePool, freeze, frozen_head, frozen_transforms
 from lossrank.kinds import KINDS
 from lossrank.ledger import SampleId
 from lossrank.models import MODELS, weights_from
+from lossrank.models.resnet50 import load_trunk
+from lossrank.models.weights import read_weights
 from lossrank.pool import Pool, Transform
 from lossrank.rounds import Experiment
 from lossrank.runtime import Runtime
@@ -41,6 +44,8 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
     strategy = build_strategy(recipe)
     runtime = Runtime.of(recipe.train)
     data = with_flips(data or load_data(recipe), recipe.label_noise, recipe.seed)
+    if recipe.model.trunk == "frozen":
+        data = freeze(recipe, data, runtime)
     task = build_task(recipe, data)
     if check_budget:
         _check_budget(recipe, data.train)
@@ -73,15 +78,20 @@ def load_data(recipe: Recipe) -> ImageData:
 
 def build_task(recipe: Recipe, data: ImageData) -> Task:
     """The task with a model that fits the data."""
-    factory, taps = _model(recipe.model)
+    frozen = recipe.model.trunk == "frozen"
+    factory, taps = frozen_head(recipe, data) if frozen else _model(recipe.model)
     fitting = {"in_channels": data.channels} if recipe.model.name in MODELS and data.channels else {}
-    options = {**fitting, **recipe.model.options}
+    options: dict[str, Any] = {} if frozen else {**fitting, **recipe.model.options}
+    weights = recipe.model.weights if not frozen else None
+    pretrained = read_weights(weights, recipe.model.name) if weights else None
 
     def build(generator: torch.Generator) -> nn.Module:
         with weights_from(generator):
             model = _call(factory, f"model {recipe.model.name!r}", classes=len(data.classes), **options)
         if not isinstance(model, nn.Module):
             raise ConfigError(f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module")
+        if pretrained:
+            load_trunk(model, pretrained)
         return model
 
     kind = KINDS[recipe.task]
@@ -197,6 +207,8 @@ def _oracle(pool: Pool, task: Task) -> Callable[[Sequence[SampleId]], Mapping[Sa
 
 
 def _transforms(recipe: Recipe, data: ImageData) -> tuple[Transform, Transform]:
+    if isinstance(data.train, FeaturePool):
+        return frozen_transforms()
     made: tuple[Transform, Transform] = _call(
         KINDS[recipe.task].transforms, f"the augmentation of task {recipe.task!r}", recipe.train, data
     )

@@ -40,6 +40,12 @@ class ModelRecipe:
     """Keyword arguments of the factory, `width: 32` for instance."""
     taps: list[str] = field(default_factory=list)
     """Layers a loss predictor may listen to, deepest last. Needed for your own factory only."""
+    weights: str | None = None
+    """Pretrained weights of the trunk: a file, a URL, or `imagenet` for those that torchvision publishes."""
+    trunk: Literal["train", "frozen"] = "train"
+    """`frozen`: features of the pretrained model `name` are computed once, and rounds train a head on them."""
+    cache: str | None = None
+    """Where a frozen trunk's features are kept; none = `~/.cache/lossrank/features`."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ class Recipe:
 
 
 # What may change when a run is continued: where the same data lies, and the machine it runs on.
-MOVABLE = frozenset({"data", "train.device", "train.eval_batch_size"})
+MOVABLE = frozenset({"data", "model.cache", "train.device", "train.eval_batch_size"})
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

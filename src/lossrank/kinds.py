@@ -33,6 +33,8 @@ class Kind:
     """Data, `Build`, taps, and `task_options` as keywords, to the task."""
     transforms: Callable[[TrainRecipe, Any], tuple[Transform, Transform]]
     """What training and what looking does to a batch. `train.augment` holds further fields of the first."""
+    stride: int = 0
+    """Pixels of the input for one of the output, where the output is a map; 0: a vector."""
 
 
 def _classification(data: ImageData, build: Build, taps: tuple[str, ...], **options: Any) -> Task:
@@ -57,6 +59,6 @@ def _pose_transforms(train: TrainRecipe, data: PoseData) -> tuple[Transform, Tra
 
 KINDS: Mapping[str, Kind] = {
     "classification": Kind(ImageData, _classification, _classification_transforms),
-    "pose": Kind(PoseData, _pose, _pose_transforms),
+    "pose": Kind(PoseData, _pose, _pose_transforms, stride=4),
 }
 """Every kind of task by the name that recipes give it."""

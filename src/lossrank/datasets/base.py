@@ -13,7 +13,7 @@ from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool
 
-__all__ = ["ImageData", "check_classes", "hash_share", "held_out", "pixel_statistics"]
+__all__ = ["ImageData", "check_classes", "hash_share", "held_out", "pixel_statistics", "subset"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,20 @@ def hash_share(sample: SampleId) -> float:
     """A number in [0, 1) that depends on the id alone: BLAKE2b, 8 bytes."""
     digest = hashlib.blake2b(sample.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
+
+
+def subset(pool: Pool, count: int | None, what: str) -> Pool:
+    """The `count` samples with the smallest hashes, in the pool's order; all of them if None.
+
+    Raises:
+        ConfigError: the pool has fewer, or none is asked for. `what` names the option.
+    """
+    if count is None:
+        return pool
+    if not 1 <= count <= len(pool):
+        raise ConfigError(f"{what} is {count}; possible is 1 to {len(pool)}")
+    chosen = set(sorted(pool.ids, key=hash_share)[:count])
+    return pool.view([i for i in pool.ids if i in chosen])
 
 
 def held_out(classes: Mapping[SampleId, int], fraction: float) -> set[SampleId]:

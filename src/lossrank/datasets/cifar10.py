@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lossrank.datasets.base import ImageData, check_classes, pixel_statistics
+from lossrank.datasets.base import ImageData, check_classes, pixel_statistics, subset
 from lossrank.errors import DataError, listed
 from lossrank.pool import Pool
 
@@ -45,16 +46,27 @@ LAYOUTS = (
 )
 
 
-def load_cifar10(path: Path | None, *, verify: bool = True) -> ImageData:
+def load_cifar10(
+    path: Path | None, *, verify: bool = True, train_size: int | None = None, test_size: int | None = None
+) -> ImageData:
     """50,000 images to choose from and 10,000 held out; ids `train-00000`, `test-00000` in the official order.
 
     Args:
         path: the folder, or the one above `cifar-10-batches-py`. Which of the two layouts it is shows itself.
         verify: whether counts, and the checksums of official files, must be right.
+        train_size, test_size: take this many images of either side, those whose ids have the smallest hash.
 
     Raises:
         DataError: nothing at `path`, another layout, or files that are not what they should be.
     """
+    whole = _whole(path, verify)
+    train, test = subset(whole.train, train_size, "train_size"), subset(whole.test, test_size, "test_size")
+    parted = len(train) < len(whole.train) or len(test) < len(whole.test)
+    note = (f"a part of it: {len(train)} images to choose from, {len(test)} held out",) if parted else ()
+    return dataclasses.replace(whole, train=train, test=test, notes=(*whole.notes, *note))
+
+
+def _whole(path: Path | None, verify: bool) -> ImageData:
     if path is None:
         raise DataError(f"CIFAR-10 needs to be told where it lies (data: FOLDER); {LAYOUTS}")
     if not path.is_dir():

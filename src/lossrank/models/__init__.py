@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from lossrank.models.efficientnet_lite import EfficientNetLite0, efficientnet_lite0
 from lossrank.models.pose import PoseResNet, SmallPoseNet, pose_resnet50, pose_small
 from lossrank.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet18_cifar, resnet50
 from lossrank.models.small import SmallCNN, small_cnn
@@ -20,11 +21,13 @@ __all__ = [
     "BasicBlock",
     "Bottleneck",
     "Discriminator",
+    "EfficientNetLite0",
     "ModelEntry",
     "PoseResNet",
     "ResNet",
     "SmallCNN",
     "SmallPoseNet",
+    "efficientnet_lite0",
     "pose_resnet50",
     "pose_small",
     "resnet18",
@@ -43,6 +46,7 @@ class ModelEntry(NamedTuple):
 
 
 MODELS: Mapping[str, ModelEntry] = {
+    "efficientnet_lite0": ModelEntry(efficientnet_lite0),
     "pose_resnet50": ModelEntry(pose_resnet50),
     "pose_small": ModelEntry(pose_small),
     "resnet18": ModelEntry(resnet18),

@@ -76,6 +76,11 @@ def load_trunk(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         DataError: a tensor of the trunk is missing or has another shape; the first few are named. Nothing is copied.
     """
     wanted = {k: v for k, v in model.state_dict().items() if k.startswith(("conv1.", "bn1.", "layer"))}
+    if not wanted:
+        raise DataError(
+            f"{type(model).__name__} has no trunk with torchvision's keys conv1, bn1 and layer1..; it has "
+            f"{listed(model.state_dict(), 3)}"
+        )
     # Files older than PyTorch 0.4.1 lack the batch counters, which inference does not read.
     missing = [k for k in wanted if k not in weights and not k.endswith("num_batches_tracked")]
     if missing:
