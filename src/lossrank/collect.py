@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +105,8 @@ class Measurement:
     """Spearman of the strategy's score against the true loss."""
     top10_recall: float | None = None
     """How many of the 10 % with the largest true loss are among the 10 % with the largest score."""
+    extras: Mapping[str, float] = field(default_factory=dict)
+    """Further figures of the metric, by name."""
 
 
 def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) -> Measurement:
@@ -119,7 +121,7 @@ def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) 
     if score is None:
         for batch, outputs in view.outputs(pool, ids):
             observe(batch, outputs)
-        return Measurement(metric.compute(), float(torch.cat(losses).mean()))
+        return Measurement(metric.compute(), float(torch.cat(losses).mean()), extras=metric.extras())
     scores = collect(view, pool, ids, frozenset({score}), observe)[score]
     true = torch.cat(losses)
     return Measurement(
@@ -127,6 +129,7 @@ def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) 
         float(true.mean()),
         _number(spearman(scores, true)),
         _number(top_k_recall(scores, true, k=max(1, len(true) // 10))),
+        metric.extras(),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from torch import Tensor
 
 from lossrank.sources import UnreadableSample
 
-__all__ = ["SUFFIXES", "eight_bits", "open_image", "read_image", "upright"]
+__all__ = ["SUFFIXES", "eight_bits", "open_image", "read_image", "upright", "upright_size"]
 
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -46,34 +49,56 @@ def read_image(path: Path, image_size: int, channels: int = 3) -> Tensor:
     return torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1).contiguous()
 
 
-def open_image(path: Path, mode: str = "RGB") -> Image.Image:
+def open_image(path: Path | bytes, mode: str = "RGB") -> Image.Image:
     """The whole picture, upright as its EXIF data say, in mode RGB or L; for what needs more than the middle square.
+
+    Args:
+        path: of the file, or all its bytes.
 
     Raises:
         UnreadableSample: it is missing, damaged, no image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
+    with _opened(path) as image:
+        return eight_bits(upright(image), mode)
+
+
+def upright_size(path: Path | bytes) -> tuple[int, int]:
+    """Width and height of what `open_image` gives, without decoding it; errors as there, but for damaged pixels."""
+    with _opened(path) as image:
+        lies = _orientation(image) in range(5, 9)
+        return image.size[::-1] if lies else image.size
+
+
+@contextmanager
+def _opened(path: Path | bytes) -> Iterator[Image.Image]:
+    """The image file; whatever goes wrong with it inside is an `UnreadableSample`."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path) as image:
             limit = Image.MAX_IMAGE_PIXELS or math.inf
             if image.width * image.height > limit:
                 raise UnreadableSample(f"{image.width} x {image.height} pixels are more than the limit of {limit}")
-            return eight_bits(upright(image), mode)
+            yield image
     except UnreadableSample:
         raise
-    except FileNotFoundError:
-        raise UnreadableSample(f"there is no file {path.name} in {path.parent.name}") from None
     except Exception as error:  # readers of damaged files raise nearly anything
+        if isinstance(path, bytes):
+            raise UnreadableSample(f"{type(error).__name__}: {error}") from error
+        if isinstance(error, FileNotFoundError):
+            raise UnreadableSample(f"there is no file {path.name} in {path.parent.name}") from None
         raise UnreadableSample(f"{type(error).__name__}: {error}".replace(f"{path.parent}/", "")) from error
 
 
 def upright(image: Image.Image) -> Image.Image:
     """The image turned and mirrored as its EXIF data say; it is loaded."""
     image.load()
+    return ImageOps.exif_transpose(image) if _orientation(image) in range(2, 9) else image
+
+
+def _orientation(image: Image.Image) -> int:
     try:
-        turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
+        return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # the pixels are whole even where the words about them are not
-        return image
-    return ImageOps.exif_transpose(image) if turned else image
+        return 1
 
 
 def eight_bits(image: Image.Image, mode: str) -> Image.Image:

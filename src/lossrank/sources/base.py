@@ -68,7 +68,11 @@ class Source(ABC):
 
     @abstractmethod
     def stream(self, chunks: Iterable[Sequence[SampleId]]) -> Iterator[Batch]:
-        """One batch for each chunk of ids, in order; ids that cannot be read are left out, even if all are."""
+        """A batch for each chunk of ids, in order; ids that cannot be read are left out, even if all are.
+
+        None for a chunk of which nothing can be read; several for one whose inputs differ in shape, where that is
+        allowed.
+        """
 
     @abstractmethod
     def targets(self, ids: Sequence[SampleId]) -> Targets:

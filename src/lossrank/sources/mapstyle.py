@@ -6,6 +6,7 @@ import pickle
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -42,6 +43,8 @@ class MapStyle(Source):
         targets: True where items are (input, target) pairs; False where an item is an input; or the targets
             themselves, so that they can be looked up without reading the inputs.
         workers: processes that read ahead, as in `torch.utils.data.DataLoader`; 0 reads in this process.
+        mixed_sizes: whether inputs may differ in shape. A chunk then gives a batch for each run of samples of one
+            shape, in order, so that nothing is padded and no sample's result depends on its neighbours' shapes.
     """
 
     def __init__(
@@ -51,17 +54,19 @@ class MapStyle(Source):
         targets: Targets | bool = True,
         *,
         workers: int = 0,
+        mixed_sizes: bool = False,
     ) -> None:
         super().__init__(ids, _count(samples), getattr(samples, "unreadable", None))
         self._reader = _Reader(samples, pairs=targets is not False)
         self._known = None if isinstance(targets, bool) else targets
         self._workers = workers
+        self._mixed = mixed_sizes
         self._passes = 0
 
     def stream(self, chunks: Iterable[Sequence[SampleId]]) -> Iterator[Batch]:
         wanted = [tuple(i for i in chunk if i not in self.unreadable) for chunk in chunks]
         for ids, items in zip(wanted, self._read([[self._rows[i] for i in ids] for ids in wanted]), strict=True):
-            yield self._collated(ids, items)
+            yield from self._collated(ids, items)
 
     def targets(self, ids: Sequence[SampleId]) -> Targets:
         if self._known is not None:
@@ -104,17 +109,16 @@ class MapStyle(Source):
         )
         return iter(loader)
 
-    def _collated(self, ids: Sequence[SampleId], items: Sequence[_Item | _Broken]) -> Batch:
-        read = []
+    def _collated(self, ids: Sequence[SampleId], items: Sequence[_Item | _Broken]) -> Iterator[Batch]:
+        read: list[tuple[SampleId, Tensor, Targets]] = []
         for sample, item in zip(ids, items, strict=True):
             if isinstance(item, _Broken):
                 self.unreadable[sample] = item.reason
             else:
                 read.append((sample, *item))
-        if not read:
-            return Batch((), torch.empty(0), torch.empty(0))
-        kept, inputs, targets = (list(column) for column in zip(*read, strict=True))
-        return Batch(tuple(kept), cast(Tensor, stack(inputs, kept)), stack(targets, kept))
+        for _, run in groupby(read, key=lambda entry: entry[1].shape if self._mixed else None):
+            kept, inputs, targets = (list(column) for column in zip(*run, strict=True))
+            yield Batch(tuple(kept), cast(Tensor, stack(inputs, kept)), stack(targets, kept))
 
 
 _Item = tuple[Tensor, Targets]

@@ -26,6 +26,10 @@ class Metric(ABC):
     def compute(self) -> float:
         """The value over everything taken in."""
 
+    def extras(self) -> dict[str, float]:
+        """Further figures over everything taken in, by name, for the record; none decides anything."""
+        return {}
+
 
 class Task(ABC):
     """What turns a network into something that can be trained, measured and asked how sure it is."""

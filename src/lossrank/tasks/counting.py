@@ -1,0 +1,223 @@
+"""Counting heads in a crowd, by a density map whose sum is the count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lossrank.errors import ConfigError, DataError
+from lossrank.tasks.base import Metric, Task
+from lossrank.tasks.density import counts, density_entropy, density_maps, density_mse
+
+__all__ = ["HEAD", "UNKNOWN", "Counting", "CountingError"]
+
+HEAD, UNKNOWN = 1.0, -1.0
+"""Third entries of a target's rows: a head; in the first row, that nobody has looked for heads. Otherwise 0."""
+GRID = 32  # cells of the longer side of the density that a report draws
+
+
+class CountingError(Metric):
+    """Mean absolute error of the count over images; the root mean squared error beside it.
+
+    Images whose heads nobody has marked are not measured.
+    """
+
+    name: ClassVar[str] = "MAE"
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(self, task: Counting) -> None:
+        self.task = task
+        self.absolute = 0.0
+        self.squared = 0.0
+        self.seen = 0
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        _, present, known = self.task.read(targets)
+        error = (self.task.count(outputs).double() - present.sum(1))[known]
+        self.absolute += float(error.abs().sum())
+        self.squared += float(error.square().sum())
+        self.seen += len(error)
+
+    def compute(self) -> float:
+        return self.absolute / self.seen if self.seen else float("nan")
+
+    def extras(self) -> dict[str, float]:
+        """`RMSE`, which papers of the field call MSE."""
+        return {"RMSE": math.sqrt(self.squared / self.seen) if self.seen else float("nan")}
+
+
+class Counting(Task):
+    """Density maps, mean squared error over pixels, error of the count, and entropy of the map.
+
+    The C-3-Framework (Gao et al., 2019), with the density maps of Zhang et al. (2016) at a fixed gaussian.
+
+    A target is [most, 3]: x, y in pixels of the image as the pool shows it (column and row, 0 is the first), and
+    `HEAD`, for each head; rows of 0 fill it up, so that batches stack. Its map is made where the loss is computed, so
+    that images may be mirrored on the way and nothing large is stored. An image without a head is a target like any
+    other, a count of 0; one that nobody has marked, answer None, has `UNKNOWN` in its first row, and loss 0.
+
+    Args:
+        build: makes a model from a generator; its output is [batch, 1, height, width].
+        taps: layers a loss predictor may listen to, deepest last.
+        most: heads that an image can have; beyond, an answer is refused.
+        stride: pixels of the input for one pixel of the map; 1 in the reference.
+        kernel: side of the square that a head's gaussian fills, in pixels of the map, odd.
+        sigma: of the gaussians, in pixels of the map.
+        scale: factor between what the network puts out and heads per pixel (the reference's LOG_PARA).
+
+    Raises:
+        ConfigError: a value that makes no sense.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[torch.Generator], nn.Module],
+        taps: tuple[str, ...],
+        *,
+        most: int = 4096,
+        stride: float = 1.0,
+        kernel: int = 15,
+        sigma: float = 4.0,
+        scale: float = 100.0,
+    ) -> None:
+        if most < 1 or kernel < 1 or kernel % 2 == 0:
+            raise ConfigError(f"most is {most} and kernel {kernel}; possible are 1 or more, and odd numbers from 1")
+        if not (stride > 0 and sigma > 0 and scale > 0):
+            raise ConfigError(f"stride is {stride}, sigma {sigma} and scale {scale}; possible are numbers above 0")
+        self.taps = tuple(taps)
+        self.most, self.stride, self.kernel, self.sigma, self.scale = most, stride, kernel, sigma, scale
+        self._build = build
+
+    def model(self, generator: torch.Generator) -> nn.Module:
+        """A new model.
+
+        Raises:
+            ConfigError: the model has an attribute `stride` that is not the task's: heads would land elsewhere.
+        """
+        model = self._build(generator)
+        stride = getattr(model, "stride", None)
+        if isinstance(stride, int | float) and stride != self.stride:
+            raise ConfigError(
+                f"{type(model).__name__} puts out one pixel for {stride} of the image, the task expects {self.stride}; "
+                f"possible is task_options: {{stride: {stride}}}"
+            )
+        return model
+
+    def loss(self, outputs: Float[Tensor, "batch 1 h w"], targets: Tensor) -> Float[Tensor, " batch"]:
+        """[batch] mean squared error over all pixels of each map; its mean trains. 0 where nobody marked heads.
+
+        Args:
+            outputs: maps.
+            targets: [batch, most, 3].
+        """
+        maps = outputs.float()
+        points, present, known = self.read(targets)
+        truth = self.maps(points, present, (maps.shape[2], maps.shape[3]))
+        return torch.where(known, density_mse(maps, truth), 0)
+
+    def maps(self, points: Tensor, present: Tensor, size: tuple[int, int]) -> Float[Tensor, "batch 1 h w"]:
+        """What the network should put out, of this height and width; arguments as of `density_maps`."""
+        options: dict[str, Any] = {"stride": self.stride, "kernel": self.kernel, "sigma": self.sigma}
+        return density_maps(points, present, size, **options) * self.scale
+
+    def count(self, outputs: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, " batch"]:
+        """[batch] heads."""
+        return counts(outputs.float(), self.scale)
+
+    def uncertainty(self, outputs: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, " batch"]:
+        """[batch] entropy of the softmax over all pixels of the map as the network gives it (paper, section IV-D).
+
+        Its largest value, the logarithm of the number of pixels, belongs to a flat map: an image in which the network
+        sees nobody, or much the same everywhere. It falls as heads stand out. In the paper choosing by it is worse
+        than chance.
+        """
+        return density_entropy(outputs.float())
+
+    def summary(self, outputs: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, "batch summary"]:
+        """[batch, 7] count, peak, entropy, root of the mean square, and median, 90 % and 99 % quantile of the map."""
+        maps = outputs.detach().float()
+        pixels = maps.flatten(1)
+        ordered = pixels.sort(1).values
+        places = [round(share * (pixels.shape[1] - 1)) for share in (1.0, 0.5, 0.9, 0.99)]
+        peak, *quantiles = ordered[:, places].unbind(1)
+        strength = pixels.square().mean(1).sqrt()
+        return torch.stack([self.count(maps), peak, self.uncertainty(maps), strength, *quantiles], 1)
+
+    def read(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Targets [batch, most, 3] as x, y [batch, most, 2], whether a row is a head, and [batch] whether it is known.
+
+        Raises:
+            DataError: targets of another shape.
+        """
+        if targets.ndim != 3 or targets.shape[2] != 3:
+            raise DataError(f"targets are {list(targets.shape)}; expected [batch, heads, 3]")
+        points, mark = targets[..., :2], targets[..., 2]
+        return points, (mark == HEAD) & points.isfinite().all(-1), mark[:, 0] != UNKNOWN
+
+    def target(self, answer: Any) -> Tensor:
+        """[most, 3] of a labeller's answer.
+
+        Args:
+            answer: [[x, y], ...] of the heads, none for an image without any, or {"points": [...]}; None where nobody
+                has looked.
+
+        Raises:
+            DataError: no such list, coordinates that are no finite numbers, or more heads than `most`.
+        """
+        points = answer.get("points") if isinstance(answer, Mapping) else answer
+        target = torch.zeros(self.most, 3)
+        if points is None:
+            target[0, 2] = UNKNOWN
+            return target
+        if not isinstance(points, Sequence) or isinstance(points, str):
+            raise DataError(f"an answer is a {type(points).__name__}; expected a list of points [x, y]")
+        if len(points) > self.most:
+            raise DataError(
+                f"an answer has {len(points)} points; possible are {self.most}, or more with task_options: "
+                f"{{most: {len(points)}}}"
+            )
+        for row, point in enumerate(points):
+            target[row] = torch.tensor([*_checked(point, row), HEAD])
+        return target
+
+    def answer(self, target: Tensor) -> Any:
+        """The heads as a list of [x, y]; None where nobody has looked."""
+        points, present, known = self.read(target[None])
+        return points[0, present[0]].tolist() if known else None
+
+    def unmarked(self, answer: Any) -> bool:
+        """Whether nobody has looked; an image without heads is marked."""
+        return (answer.get("points") if isinstance(answer, Mapping) else answer) is None
+
+    def form(self) -> dict[str, Any]:
+        return {"kind": "points"}
+
+    def predictions(self, outputs: Tensor) -> list[Any]:
+        """`count`, and `density`: heads in each cell of a coarse grid over the whole picture, a list of rows."""
+        maps = outputs.float() / self.scale
+        height, width = maps.shape[2:]
+        cell = max(1, -(-max(height, width) // GRID))
+        rows, columns = -(-height // cell), -(-width // cell)
+        padded = F.pad(maps, (0, columns * cell - width, 0, rows * cell - height))
+        grid = F.avg_pool2d(padded, cell)[:, 0] * cell**2
+        return [
+            {"count": round(count, 2), "density": [[round(value, 4) for value in row] for row in cells]}
+            for count, cells in zip(self.count(outputs).tolist(), grid.tolist(), strict=True)
+        ]
+
+    def metric(self) -> Metric:
+        return CountingError(self)
+
+
+def _checked(point: Any, row: int) -> tuple[float, float]:
+    if not isinstance(point, Sequence) or isinstance(point, str) or len(point) != 2:
+        raise DataError(f"point {row} is {point!r}; expected [x, y]")
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in point):
+        raise DataError(f"point {row} is {list(point)}; expected two finite numbers")
+    return float(point[0]), float(point[1])
