@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from lossrank.models.density import DensityResNet, SmallDensityNet, counting_small, density_resnet50
 from lossrank.models.efficientnet_lite import EfficientNetLite0, efficientnet_lite0
 from lossrank.models.pose import PoseResNet, SmallPoseNet, pose_resnet50, pose_small
 from lossrank.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet18_cifar, resnet50
@@ -20,13 +21,17 @@ __all__ = [
     "VAE",
     "BasicBlock",
     "Bottleneck",
+    "DensityResNet",
     "Discriminator",
     "EfficientNetLite0",
     "ModelEntry",
     "PoseResNet",
     "ResNet",
     "SmallCNN",
+    "SmallDensityNet",
     "SmallPoseNet",
+    "counting_small",
+    "density_resnet50",
     "efficientnet_lite0",
     "pose_resnet50",
     "pose_small",
@@ -46,6 +51,8 @@ class ModelEntry(NamedTuple):
 
 
 MODELS: Mapping[str, ModelEntry] = {
+    "counting_small": ModelEntry(counting_small, ("layer1", "layer2", "layer3")),
+    "density_resnet50": ModelEntry(density_resnet50, ("layer1", "layer2", "layer3")),
     "efficientnet_lite0": ModelEntry(efficientnet_lite0),
     "pose_resnet50": ModelEntry(pose_resnet50),
     "pose_small": ModelEntry(pose_small),
