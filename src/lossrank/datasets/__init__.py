@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lossrank.datasets.base import ImageData, check_classes, held_out, pixel_statistics
+from lossrank.datasets.celeba import load_celeba
 from lossrank.datasets.cifar10 import load_cifar10
 from lossrank.datasets.coco import load_coco_keypoints
 from lossrank.datasets.digits import load_digits
@@ -22,6 +23,7 @@ __all__ = [
     "check_classes",
     "from_dataset",
     "held_out",
+    "load_celeba",
     "load_cifar10",
     "load_coco_keypoints",
     "load_digits",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 DATASETS: Mapping[str, Callable[..., ImageData]] = {
+    "celeba": load_celeba,
     "cifar10": load_cifar10,
     "coco-keypoints": load_coco_keypoints,
     "digits": load_digits,
