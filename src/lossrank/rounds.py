@@ -373,6 +373,7 @@ def _row(
             "value": measured.metric,
             "higher_is_better": metric.higher_is_better,
             "unit": metric.unit,
+            **({"extras": dict(measured.extras)} if measured.extras else {}),
         },
         "train_loss": train_loss,
         "test_loss": measured.loss,
