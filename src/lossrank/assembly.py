@@ -14,6 +14,7 @@ from torch import nn
 from lossrank.config import ModelRecipe, Recipe
 from lossrank.datasets import DATASETS, ImageData
 from lossrank.datasets.flips import with_flips
+from lossrank.datasets.long_tail import with_long_tail
 from lossrank.errors import ConfigError, unknown_name
 from lossrank.frozen import FeaturePool, freeze, frozen_head, frozen_transforms
 from lossrank.kinds import KINDS
@@ -43,7 +44,8 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
     """
     strategy = build_strategy(recipe)
     runtime = Runtime.of(recipe.train)
-    data = with_flips(data or load_data(recipe), recipe.label_noise, recipe.seed)
+    data = with_long_tail(data or load_data(recipe), recipe.long_tail, recipe.seed)
+    data = with_flips(data, recipe.label_noise, recipe.seed)
     if recipe.model.trunk == "frozen":
         data = freeze(recipe, data, runtime)
     task = build_task(recipe, data)

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from lossrank.config import dump_recipe, load_recipe, recipe_parser
-from lossrank.errors import LossrankError
+from lossrank.errors import ConfigError, LossrankError
+from lossrank.project.layout import is_project
+from lossrank.project_commands import add, export, ingest, init, retire, revise, select_batch, skip, status, undo
 
 __all__ = ["main"]
 
@@ -60,32 +62,57 @@ def report(runs: Path, out: Path | None = None, title: str = "Active learning, r
 
 
 def select(
-    labelled: Path,
-    unlabelled: Path,
-    out: Path = Path("next.csv"),
-    n: int = 100,
-    strategy: str = "lossrank",
-    image_size: int = 64,
-    model: str = "small_cnn",
-    epochs: int = 40,
-    seed: int = 0,
+    folder: Path,
+    unlabelled: Path | None = None,
+    out: Path | None = None,
+    n: int | None = None,
+    more: bool = False,
+    strategy: str | None = None,
+    image_size: int | None = None,
+    model: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
 ) -> int:
-    """Say which images to label next: train on labelled ones, rank the others, write a CSV of ids and scores.
+    """Say what to label next: the next batch of a project, or, given two folders, once and without a project.
+
+    lossrank select PROJECT trains if there are new answers and asks for a batch; while questions are open it shows
+    those. lossrank select LABELLED UNLABELLED trains on class folders, ranks the other folder, writes a CSV.
 
     Args:
-        labelled: a folder with a folder of images for each class.
-        unlabelled: a folder of images; ids are paths below it.
-        out: the CSV, best first.
-        n: how many.
-        strategy: a name that `lossrank strategies` lists.
-        image_size: side in pixels to which images are scaled.
-        model: a name of lossrank.models.MODELS or your own factory as package.module:function.
-        epochs: passes over the labelled images.
-        seed: of everything random.
+        folder: a project; or a folder with a folder of images for each class.
+        unlabelled: without a project: a folder of images; ids are paths below it.
+        out: the questions, best first; without a project next.csv.
+        n: how many; of a project as its recipe says, without one 100.
+        more: of a project: choose although questions are open.
+        strategy: without a project, as all that follows: a name that `lossrank strategies` lists; lossrank.
+        image_size: side in pixels to which images are scaled; 64.
+        model: a name of lossrank.models.MODELS or your own factory as package.module:function; small_cnn.
+        epochs: passes over the labelled images; 40.
+        seed: of everything random; 0.
     """
+    options: dict[str, Any] = {
+        "strategy": strategy,
+        "image_size": image_size,
+        "model": model,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if is_project(folder):
+        if unlabelled is not None or given:
+            what = ", ".join([*([str(unlabelled)] if unlabelled else []), *(f"--{name}" for name in given)])
+            raise ConfigError(f"{folder} is a project: {folder / 'recipe.yaml'} says what {what} would")
+        return select_batch(folder, n, more, out)
+    if unlabelled is None:
+        raise ConfigError(
+            f"{folder} is no project (`lossrank init` makes one); without a project two folders are needed: "
+            "lossrank select LABELLED UNLABELLED"
+        )
+    if more:
+        raise ConfigError("--more is about the open questions of a project; two folders have none")
     from lossrank.commands import select_once
 
-    return select_once(labelled, unlabelled, out, n, strategy, image_size, model, epochs, seed)
+    return select_once(folder, unlabelled, out or Path("next.csv"), n or 100, **given)
 
 
 def strategies() -> int:
@@ -110,6 +137,67 @@ def run(recipe: Path, out: Path | None = None, print_config: bool = False, **fie
     from lossrank.commands import run_recipe
 
     return run_recipe(whole, out or Path("runs") / f"{recipe.stem}-{whole.strategy}-seed{whole.seed}")
+
+
+def sweep(
+    recipe: Path,
+    strategies: str = "random,entropy,lossrank",
+    seeds: int = 5,
+    set: list[str] | None = None,
+    out: Path | None = None,
+    jobs: int = 1,
+    full: bool = False,
+) -> int:
+    """Play strategies x seeds x overrides of one recipe, each in a run folder of its own; repeated, it continues.
+
+    Args:
+        recipe: a YAML file.
+        strategies: names with commas between them.
+        seeds: paired repetitions: 0 to one less.
+        set: field=value for every run, field=A,B for a variant each, STRATEGY:field=A,B for one strategy alone.
+        out: the folder of run folders; runs/RECIPE-sweep if not given.
+        jobs: runs at a time, each with its share of the cores.
+        full: also train once with all labels for each seed, the line of full supervision.
+    """
+    whole = load_recipe(recipe)
+    from lossrank.commands import run_sweep
+
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    return run_sweep(whole, names, seeds, set or [], out or Path("runs") / f"{recipe.stem}-sweep", jobs, full)
+
+
+def compare(
+    runs: list[Path],
+    baseline: str = "random",
+    out: Path | None = None,
+    allow_different: bool = False,
+    selection_only: bool = False,
+    target: float | None = None,
+) -> int:
+    """Say what paired runs show: curves, labels saved, tests over seeds; tables, figures and a page.
+
+    Args:
+        runs: run folders, or folders that hold some.
+        baseline: the strategy that labels are saved against.
+        out: a folder for what is written; the one given folder, or compare.
+        allow_different: compare runs of different recipes all the same.
+        selection_only: compare the fresh models that lossrank retrain trained.
+        target: the metric to reach, as shown; what the baseline reaches at its end if not given.
+    """
+    from lossrank.commands import compare_runs
+
+    return compare_runs(runs, baseline, out, allow_different, selection_only, target)
+
+
+def retrain(runs: list[Path]) -> int:
+    """Train a fresh model on what each round of a run had chosen, so that selection alone is judged.
+
+    Args:
+        runs: run folders, or folders that hold some.
+    """
+    from lossrank.commands import retrain_runs
+
+    return retrain_runs(runs)
 
 
 def pretrain_sorter(
@@ -137,10 +225,53 @@ def pretrain_sorter(
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__.replace("_", "-"): command for command in (demo, run, report, select, strategies, pretrain_sorter)
+    command.__name__.replace("_", "-"): command
+    for command in (
+        demo,
+        run,
+        report,
+        select,
+        strategies,
+        sweep,
+        compare,
+        retrain,
+        pretrain_sorter,
+        init,
+        status,
+        export,
+        ingest,
+        skip,
+        revise,
+        undo,
+        retire,
+        add,
+    )
 }
 TAKES_RECIPE = frozenset({"run"})
-FLAGS = frozenset({"print_config"})  # options that take no value
+# Options that take no value.
+FLAGS = frozenset(
+    {
+        "print_config",
+        "more",
+        "allow_unasked",
+        "allow_changed",
+        "revise",
+        "keep_good",
+        "allow_different",
+        "selection_only",
+        "full",
+    }
+)
+SEVERAL = frozenset({"set"})  # options that take several values, each a text
+# Arguments without a name that come last, and how many of them.
+LAST: dict[tuple[str, str], tuple[str, type]] = {
+    ("compare", "runs"): ("+", Path),
+    ("retrain", "runs"): ("+", Path),
+    ("select", "unlabelled"): ("?", Path),
+    ("skip", "ids"): ("+", str),
+    ("retire", "ids"): ("+", str),
+    ("undo", "ids"): ("*", str),
+}
 
 
 def _parser(arguments: Sequence[str]) -> ArgumentParser:
@@ -160,8 +291,20 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
         )
         command.description = meaning
         if name in arguments:
-            command.add_function_arguments(function, as_group=False, as_positional=True, skip={*FLAGS})
-            for flag in FLAGS & inspect.signature(function).parameters.keys():
-                command.add_argument(f"--{flag}", action="store_true")
+            last = {argument: count for (of, argument), count in LAST.items() if of == name}
+            command.add_function_arguments(function, as_group=False, as_positional=True, skip={*FLAGS, *SEVERAL, *last})
+            for flag in sorted(FLAGS & inspect.signature(function).parameters.keys()):
+                spelled = dict.fromkeys((f"--{flag}", f"--{flag.replace('_', '-')}"))
+                command.add_argument(*spelled, action="store_true", help=_meaning(function, flag))
+            for option in sorted(SEVERAL & inspect.signature(function).parameters.keys()):
+                command.add_argument(f"--{option}", nargs="+", type=str, help=_meaning(function, option))
+            for argument, (count, kind) in last.items():
+                command.add_argument(argument, nargs=count, type=kind, help=_meaning(function, argument))
         commands.add_subcommand(name, command, help=meaning)
     return parser
+
+
+def _meaning(function: Callable[..., int], argument: str) -> str:
+    """What a function's docstring says of an argument."""
+    lines = [line.strip() for line in (function.__doc__ or "").splitlines()]
+    return next(line.partition(": ")[2] for line in lines if line.startswith(f"{argument}: "))

@@ -12,24 +12,40 @@ from typing import Any
 
 from PIL.Image import Image
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from lossrank.assembly import assemble, load_data
+from lossrank.assembly import assemble, build_strategy, load_data
 from lossrank.collect import Measurement, measure
-from lossrank.config import BudgetRecipe, ModelRecipe, Recipe, TrainRecipe, recipe_from
+from lossrank.compare import all_sheets, read_comparison, verdict, write_comparison
+from lossrank.compare.sheets import Sheet, text
+from lossrank.config import BudgetRecipe, ModelRecipe, Recipe, TrainRecipe, changed, recipe_from
 from lossrank.datasets import ImageData, load_folder, load_unlabelled
-from lossrank.errors import ConfigError
+from lossrank.errors import ConfigError, LossrankError
 from lossrank.folder import write_atomic
 from lossrank.ledger import SampleId
-from lossrank.report import final_table, print_table, read_runs, write_report
+from lossrank.report import final_table, find_runs, print_table, read_runs, write_report
+from lossrank.retrain import retrain
 from lossrank.rounds import Watcher, choose, learn, look, start
 from lossrank.runs import run
 from lossrank.strategies import STRATEGIES, Strategy, plugins
-from lossrank.sweep import Job, plan, sweep
+from lossrank.sweep import Job, plan, sweep, variants
 from lossrank.sweep import Progress as SweepProgress
+from lossrank.sweep_table import sweep_table
 
-__all__ = ["DEMO", "list_strategies", "run_demo", "run_recipe", "select_once", "write_page"]
+__all__ = [
+    "DEMO",
+    "compare_runs",
+    "list_strategies",
+    "retrain_runs",
+    "run_demo",
+    "run_recipe",
+    "run_sweep",
+    "select_once",
+    "write_page",
+]
 
 DEMO = Recipe(
     dataset="digits",
@@ -96,16 +112,75 @@ def write_page(runs: Path, out: Path | None, title: str) -> int:
     return 0
 
 
+def run_sweep(
+    recipe: Recipe, strategies: Sequence[str], seeds: int, settings: Sequence[str], out: Path, jobs: int, full: bool
+) -> int:
+    """Play strategies x seeds x overrides with a live table, name what failed."""
+    work = plan(recipe, strategies, range(seeds), out, variants(settings))
+    for job in {job.folder.name.rpartition("-seed")[0]: job for job in work}.values():
+        build_strategy(job.recipe)  # a name that does not exist is told before anything runs
+    if full:
+        labels = len(assemble(dataclasses.replace(recipe, strategy="random"), check_budget=False).pool)
+        whole = changed(recipe, {"budget.initial": labels, "budget.final": labels, "strategy_options": {}})
+        work += [
+            Job(dataclasses.replace(whole, strategy="random", seed=seed), out / f"full-seed{seed}")
+            for seed in range(seeds)
+        ]
+    with Live(console=console, refresh_per_second=2) as live:
+        failed = sweep(work, jobs, lambda progress: live.update(sweep_table(progress)))
+    console.print(f"Everything is in [bold]{out}[/]; what it shows: lossrank compare {out}")
+    return _report_failures(failed) if failed else 0
+
+
+def compare_runs(
+    runs: Sequence[Path],
+    baseline: str,
+    out: Path | None,
+    allow_different: bool,
+    selection_only: bool,
+    target: float | None,
+) -> int:
+    """Compare run folders: print the verdict and the summary, write tables, figures and a page."""
+    found = read_comparison(runs, baseline, allow_different=allow_different, selection_only=selection_only)
+    place = out or (runs[0] if len(runs) == 1 else Path("compare"))
+    page = write_comparison(found, place, target)
+    for sheet in all_sheets(found, target):
+        if sheet.name == "summary":
+            console.print(_sheet(sheet))
+    for line in verdict(found):
+        console.print(escape(line))
+    for note in found.notes:
+        console.print(f"[yellow]note[/] {escape(note)}")
+    console.print(f"\nOpen [bold]{page}[/]; tables and figures lie beside it")
+    return 0
+
+
+def retrain_runs(runs: Sequence[Path]) -> int:
+    """Train fresh models on what each run chose; a run that fails does not stop the others."""
+    failed: dict[Path, str] = {}
+    folders = [run.folder for run in find_runs(runs)]
+    for place, folder in enumerate(folders, 1):
+        console.print(f"{place} of {len(folders)}: {escape(str(folder))}")
+        try:
+            retrain(folder, watcher=Watcher(on_row=lambda row: console.print(f"{row['labelled']:>7} {_told(row)}")))
+        except LossrankError as error:
+            failed[folder] = str(error)
+    if failed:
+        return _report_failures(failed)
+    console.print("Fresh models are compared by: lossrank compare --selection-only")
+    return 0
+
+
 def select_once(
     labelled: Path,
     unlabelled: Path,
     out: Path,
-    n: int,
-    strategy: str,
-    image_size: int,
-    model: str,
-    epochs: int,
-    seed: int,
+    n: int = 100,
+    strategy: str = "lossrank",
+    image_size: int = 64,
+    model: str = "small_cnn",
+    epochs: int = 40,
+    seed: int = 0,
 ) -> int:
     """Train on labelled class folders, rank a folder of unlabelled images, write the n best as CSV."""
     data = load_folder(labelled, image_size=image_size)
@@ -184,6 +259,15 @@ def _watched_sweep(jobs: Sequence[Job], processes: int) -> dict[Path, str]:
         return sweep(jobs, processes, on_progress)
 
 
+def _sheet(sheet: Sheet) -> Table:
+    table = Table(title=sheet.title, title_justify="left", caption=sheet.caption, caption_justify="left")
+    for column in sheet.columns:
+        table.add_column(escape(column), justify="left" if column == sheet.columns[0] else "right")
+    for row in sheet.rows:
+        table.add_row(*(escape(text(cell)) for cell in row))
+    return table
+
+
 def _bars() -> Progress:
     return Progress(
         TextColumn("{task.description:<14}"),
@@ -198,7 +282,7 @@ def _bars() -> Progress:
 def _told(row: dict[str, Any]) -> str:
     metric = row["metric"]
     value = f"{metric['value']:.1%}" if metric["unit"] == "%" else f"{metric['value']:.4g}"
-    ranks = "" if row["spearman"] is None else f", Spearman {row['spearman']:.2f}"
+    ranks = "" if row.get("spearman") is None else f", Spearman {row['spearman']:.2f}"
     return f"{metric['name']} {value}{ranks}"
 
 

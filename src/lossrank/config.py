@@ -22,6 +22,7 @@ __all__ = [
     "ModelRecipe",
     "Recipe",
     "TrainRecipe",
+    "changed",
     "differences",
     "dump_recipe",
     "load_recipe",
@@ -116,6 +117,8 @@ class Recipe:
     """Keyword arguments of the loader."""
     label_noise: float = 0.0
     """Share of the pool's answers that are wrong, for stress tests: by seed and id, alike for every strategy."""
+    long_tail: float = 1.0
+    """How many times larger the pool's largest class is made than its smallest, for stress tests; 1 = as it is."""
     strategy: str = "lossrank"
     """A name that `lossrank strategies` lists, or your own class as `package.module:Class`."""
     strategy_options: dict[str, Any] = field(default_factory=dict)
@@ -187,6 +190,11 @@ def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
         return Recipe(**parser.instantiate(parser.parse_object(dict(mapping))).as_dict())
     except (ArgumentError, TypeError) as error:
         raise ConfigError(f"the recipe has a value of the wrong kind: {error}") from None
+
+
+def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values of dotted fields; errors as `load_recipe`."""
+    return recipe_from(_merged(dataclasses.asdict(recipe), overrides))
 
 
 def recipe_parser(**options: Any) -> ArgumentParser:

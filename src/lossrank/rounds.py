@@ -22,6 +22,7 @@ from torch import nn
 from lossrank.attached import AttachedPredictor
 from lossrank.collect import Measurement, View, collect, measure
 from lossrank.config import Recipe
+from lossrank.duplicates import share_alike
 from lossrank.health import Evidence, cross_fitted, deal
 from lossrank.ledger import Ledger, SampleId
 from lossrank.pool import Pool, Transform
@@ -385,6 +386,7 @@ def _row(
         "ranked_first": _shown(experiment, view, ranking[:SHOWN]),
         "ranked_last": _shown(experiment, view, ranking[-SHOWN:] if choice.ranking else []),
         "class_histogram": dict(sorted(Counter(_categories(experiment, asked)).items())),
+        "near_duplicates": share_alike(experiment.pool, asked, experiment.recipe.train.eval_batch_size),
         "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],

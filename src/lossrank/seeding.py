@@ -25,6 +25,7 @@ Purpose = Literal[
     "health",  # resampling of what was held out
     "select",  # ties and random choices of a strategy
     "noise",  # flipped labels of stress tests
+    "tail",  # which samples a long tail leaves out
 ]
 
 

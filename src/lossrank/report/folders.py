@@ -13,7 +13,7 @@ import yaml
 from lossrank.errors import RunError, listed
 from lossrank.report.rows import MetricInfo, Ranked, Row, Run, ordered, visible
 
-__all__ = ["read_run", "read_runs"]
+__all__ = ["find_runs", "read_run", "read_runs"]
 
 
 def read_runs(folders: Iterable[str | Path]) -> tuple[Run, ...]:
@@ -26,11 +26,17 @@ def read_runs(folders: Iterable[str | Path]) -> tuple[Run, ...]:
         RunError: a folder holds no run; a file in it cannot be read; one strategy and seed appears twice; or
             the runs were measured by different metrics.
     """
+    runs = find_runs(folders)
+    _check_pairs(runs)
+    return runs
+
+
+def find_runs(folders: Iterable[str | Path]) -> tuple[Run, ...]:
+    """As `read_runs`, where one strategy and seed may appear in several runs."""
     found = {path.resolve(): path for folder in folders for path in _run_folders(Path(folder))}
     if not found:
         raise RunError("no run folder was given; possible are run folders, or a folder that holds some")
     runs = ordered(read_run(path) for path in found.values())
-    _check_pairs(runs)
     _check_metrics(runs)
     return tuple(runs)
 
@@ -160,6 +166,7 @@ def _row(line: Mapping[str, Any], where: str) -> Row:
             notes=tuple(str(note) for note in line.get("notes") or ()),
             score=None if line.get("score") is None else str(line["score"]),
             form=dict(line.get("form") or {}),
+            near_duplicates=_number(line.get("near_duplicates")),
         )
     except KeyError as error:
         raise RunError(f"{where} lacks the field {error.args[0]!r}") from None

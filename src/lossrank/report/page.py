@@ -23,7 +23,7 @@ from lossrank.report.rows import Run, by_strategy, differing_fields
 from lossrank.report.style import CSS, SCRIPT
 from lossrank.report.tables import FinalTable, Grid, final_table
 
-__all__ = ["write_report"]
+__all__ = ["number_table", "shell", "strategy_toggle", "write_report"]
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -87,16 +87,23 @@ def _page(runs: Sequence[Run], table: FinalTable, title: str, thumbnail: Thumbna
         trouble(runs),
         what_was_run(runs),
     ]
+    return shell(title, _subtitle(groups, table), safe(_verdict(table)), _cautions(runs, table), chosen, sections)
+
+
+def shell(
+    title: str, subtitle: str, verdict: str, cautions: str, chosen: Mapping[str, Style], sections: Sequence[str]
+) -> str:
+    """The whole page around its sections; all but the title is HTML already."""
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
     return PAGE.substitute(
         title=safe(title),
         css=CSS,
         script=SCRIPT,
         hash=f"sha256-{digest}",
-        subtitle=_subtitle(groups, table),
-        verdict=safe(_verdict(table)),
-        cautions=_cautions(runs, table),
-        toggles="".join(_toggle(name, style) for name, style in chosen.items()),
+        subtitle=subtitle,
+        verdict=verdict,
+        cautions=cautions,
+        toggles="".join(strategy_toggle(name, style) for name, style in chosen.items()),
         sections="".join(sections),
     )
 
@@ -144,7 +151,8 @@ def _cautions(runs: Sequence[Run], table: FinalTable) -> str:
     return "".join(f'<p class="caution">{safe(caution)}</p>' for caution in found)
 
 
-def _toggle(name: str, style: Style) -> str:
+def strategy_toggle(name: str, style: Style) -> str:
+    """A button that hides a strategy everywhere on the page."""
     return (
         f'<button type="button" data-toggle="{safe(name)}" aria-pressed="true"><span class="swatch" '
         f'style="background:{style.colour}"></span><span class="name">{safe(name)}</span></button>'
@@ -168,12 +176,13 @@ def _figures(runs: Sequence[Run], table: FinalTable, band: Band) -> str:
 
 def _tables(table: FinalTable, chosen: Mapping[str, Style]) -> str:
     grids = [grid for grid in (table.values, table.spearman) if grid is not None]
-    body = "".join(_grid(grid, chosen) for grid in grids)
+    body = "".join(number_table(grid, chosen) for grid in grids)
     captions = safe(" ".join(table.captions))
     return f'<h2>Numbers</h2><div class="tables">{body}</div><p class="captions">{captions}</p>'
 
 
-def _grid(grid: Grid, chosen: Mapping[str, Style]) -> str:
+def number_table(grid: Grid, chosen: Mapping[str, Style]) -> str:
+    """Numbers of labels down, strategies across."""
     heads = "".join(
         f'<th scope="col" data-strategy="{safe(name)}"><span class="swatch" '
         f'style="background:{chosen[name].colour}"></span> {safe(name)}</th>'

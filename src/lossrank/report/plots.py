@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lossrank.errors import ConfigError, RunError
+import numpy as np
+
+from lossrank.errors import ConfigError, RunError, listed
 from lossrank.report.rows import Run, by_strategy
 from lossrank.report.tables import Cell, FinalTable, Grid
+from lossrank.statistics import bootstrap_weights, percentiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Band", "Style", "class_figure", "curve_figure", "plot_settings", "save_figures", "styles"]
 
-Band = Literal["sd", "range"]
-BAND_TEXT = {"sd": "band: ± sample standard deviation", "range": "band: lowest to highest seed"}
+Band = Literal["sd", "range", "interval"]
+BAND_TEXT = {
+    "sd": "band: ± sample standard deviation",
+    "range": "band: lowest to highest seed",
+    "interval": "band: 95 % bootstrap interval of the mean",
+}
 INK, GRID = "#1b1d21", "#d8dade"
 
 
@@ -72,14 +79,17 @@ def plot_settings() -> Iterator[None]:
 
 
 @plot_settings()
-def curve_figure(grid: Grid, band: Band = "sd") -> Figure:
+def curve_figure(grid: Grid, band: Band = "sd", reference: float | None = None) -> Figure:
     """Mean of the seeds against the number of labels, with a band, each curve named at its end.
+
+    Args:
+        reference: a value to draw a level line at, that of full supervision.
 
     Raises:
         ConfigError: a band that does not exist.
     """
     if band not in BAND_TEXT:
-        raise ConfigError(f"unknown band {band!r}: possible are {' and '.join(BAND_TEXT)}")
+        raise ConfigError(f"unknown band {band!r}: possible are {listed(BAND_TEXT)}")
     longest = max((len(name) for name in grid.strategies), default=0)
     figure, axes = _axes(right=0.80 if longest <= 9 else 0.66)
     ends: dict[str, tuple[float, float]] = {}
@@ -89,6 +99,8 @@ def curve_figure(grid: Grid, band: Band = "sd") -> Figure:
         _curve(axes, name, cells, chosen[name], band)
         last = max(cells)
         ends[name] = (last, cells[last].mean)
+    if reference is not None:
+        axes.axhline(reference, color=INK, linewidth=1, linestyle="--")
     spread = any(cell.n > 1 for cell in grid.cells.values())
     axes.set_xlabel("labels")
     axes.set_title(_short(grid.title, 44) + (f"\n{BAND_TEXT[band]}" if spread else "\none seed"), loc="left", color=INK)
@@ -208,6 +220,9 @@ def _curve(axes: Axes, name: str, cells: Mapping[int, Cell], style: Style, band:
 def _band(cell: Cell, band: Band) -> tuple[float, float]:
     if band == "range":
         return min(cell.values.values()), max(cell.values.values())
+    if band == "interval":
+        values = np.array(list(cell.values.values()))
+        return percentiles(bootstrap_weights(len(values)) @ values)
     return cell.mean - (cell.sd or 0.0), cell.mean + (cell.sd or 0.0)
 
 

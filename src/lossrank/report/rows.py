@@ -92,6 +92,8 @@ class Row:
     """Name of the column that samples were ranked by."""
     form: Mapping[str, Any] = field(default_factory=dict)
     """What answers and predictions are: a `kind`, and what is needed to draw it."""
+    near_duplicates: float | None = None
+    """Share of what was asked that looks like something else that was asked with it."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from lossrank.errors import RunError
 from lossrank.report.rows import MetricInfo, Row, Run, by_strategy
+from lossrank.statistics import LEVEL, holm, paired_p
 
-__all__ = ["Cell", "FinalTable", "Grid", "final_table", "level_with_best"]
+__all__ = ["Cell", "FinalTable", "Grid", "final_table", "grid", "level_with_best"]
 
-LEVEL = 0.05
 SPEARMAN = "Spearman of score and true test loss"
 EMPTY = "–"  # noqa: RUF001 - a dash for "no value"
 
@@ -99,10 +99,10 @@ def final_table(runs: Sequence[Run]) -> FinalTable:
     if metric is None:
         raise RunError(f"none of the {len(runs)} runs has finished a round; there is nothing to show yet")
     groups = by_strategy(runs)
-    values = _grid(metric.title, groups, lambda row: metric.shown(row.value), metric.higher_is_better)
+    values = grid(metric.title, groups, lambda row: metric.shown(row.value), metric.higher_is_better)
     if not values.cells:
         raise RunError(f"no finished round has a finite {metric.name}; there is nothing to show")
-    spearman = _grid(SPEARMAN, groups, lambda row: row.spearman, higher_is_better=True, decimals=2)
+    spearman = grid(SPEARMAN, groups, lambda row: row.spearman, higher_is_better=True, decimals=2)
     return FinalTable(
         metric=metric,
         values=values,
@@ -125,17 +125,22 @@ def level_with_best(cells: Mapping[str, Cell], higher_is_better: bool) -> frozen
     if len(cells) < 2 or len(seeds) != 1 or len(next(iter(seeds))) < 2:
         return frozenset(cells)
     best = (max if higher_is_better else min)(cells, key=lambda name: cells[name].mean)
-    p_values = {name: _paired_p(cells[best], cell) for name, cell in cells.items() if name != best}
-    return frozenset(cells) - _holm(p_values)
+    p_values = {
+        name: paired_p([cells[best].values[seed] - cell.values[seed] for seed in cell.values])
+        for name, cell in cells.items()
+        if name != best
+    }
+    return frozenset(cells) - {name for name, p in holm(p_values).items() if p <= LEVEL}
 
 
-def _grid(
+def grid(
     title: str,
     groups: Mapping[str, Sequence[Run]],
     value: Callable[[Row], float | None],
     higher_is_better: bool,
     decimals: int | None = None,
 ) -> Grid:
+    """One quantity of the rows by number of labels and strategy; rows that have none are left out."""
     found: dict[tuple[int, str], dict[int, float]] = {}
     for strategy, runs in groups.items():
         for run in runs:
@@ -157,31 +162,6 @@ def _decimals(means: Iterable[float]) -> int:
     """Three significant figures of the largest: 98.3, 10.4, 0.123; at least one decimal."""
     largest = max((abs(mean) for mean in means), default=0.0)
     return max(1, min(4, 2 - math.floor(math.log10(largest)))) if largest > 0 else 1
-
-
-def _paired_p(one: Cell, other: Cell) -> float:
-    """Two-sided p of the paired t-test over the shared seeds; 1 where the differences do not vary.
-
-    Differences without any spread come from few seeds and a coarse metric: too little to claim a lead on.
-    """
-    from scipy.special import stdtr
-
-    differences = [one.values[seed] - other.values[seed] for seed in one.values]
-    spread = statistics.stdev(differences)
-    if spread <= 1e-12 * max(1.0, *(abs(d) for d in differences)):
-        return 1.0
-    t = statistics.fmean(differences) / (spread / math.sqrt(len(differences)))
-    return float(2 * stdtr(len(differences) - 1, -abs(t)))
-
-
-def _holm(p_values: Mapping[str, float]) -> frozenset[str]:
-    """The names whose hypothesis falls (Holm 1979): ascending p against level / (those left)."""
-    fallen: set[str] = set()
-    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        if p > LEVEL / (len(p_values) - place):
-            break
-        fallen.add(name)
-    return frozenset(fallen)
 
 
 def _seed_caption(seeds: Mapping[str, tuple[int, ...]]) -> str:

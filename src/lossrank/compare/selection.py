@@ -1,0 +1,37 @@
+"""The metric of fresh models that were trained on what a strategy chose, in place of its own model's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from lossrank.errors import RunError
+from lossrank.report import Run
+from lossrank.retrain import SELECTION
+
+__all__ = ["retrained"]
+
+
+
+def retrained(run: Run) -> Run:
+    """The run with the metric and test loss of its fresh models; rounds without one are left out.
+
+    Raises:
+        RunError: no fresh model was trained, or a line is damaged.
+    """
+    path = run.folder / SELECTION
+    try:
+        lines = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+        found = {row["round"]: row for row in map(json.loads, lines)}
+        rows = tuple(
+            dataclasses.replace(
+                row, value=float(found[row.round]["metric"]["value"]), test_loss=found[row.round]["test_loss"]
+            )
+            for row in run.rows
+            if row.round in found
+        )
+    except FileNotFoundError:
+        raise RunError(f"{run.folder} has no {SELECTION}: `lossrank retrain {run.folder}` trains fresh models") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}; remove it and run `lossrank retrain {run.folder}`") from None
+    return dataclasses.replace(run, rows=rows)
