@@ -46,7 +46,7 @@ def trunk_embeddings(pool: Pool, ids: Sequence[SampleId]) -> Signals:
     """
     from lossrank.models.efficientnet_lite import EfficientNetLite0
 
-    model = EfficientNetLite0(image_size=TRUNK_SIDE).eval()
+    model = EfficientNetLite0().eval()
     trunk = torch.nn.Sequential(model.layer1, model.layer2, model.layer3, model.layer4, model.head)
     read: list[SampleId] = []
     parts: list[Tensor] = []

@@ -158,7 +158,7 @@ def _measured(table: _Table, view: View, found: Evidence | None) -> Measurement:
         return Measurement(math.nan, math.nan)
     health = found.scores.get(score or "")
     ranks, recall = (health.spearman, health.top10_recall) if health else (None, None)
-    return Measurement(found.metric, found.loss, ranks and ranks.value, recall and recall.value)
+    return Measurement(found.metric, found.loss, ranks.value if ranks else None, recall.value if recall else None)
 
 
 def _evidence(table: _Table, number: int) -> Evidence | None:

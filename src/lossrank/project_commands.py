@@ -1,0 +1,297 @@
+"""The commands of a project, each a typed function. Those that do not train never wait for torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lossrank.errors import ConfigError, DataError, listed
+from lossrank.exchange import Question, Vocabulary
+from lossrank.project import Project, Status
+
+if TYPE_CHECKING:
+    from rich.status import Status as Spinner
+
+__all__ = ["add", "export", "ingest", "init", "retire", "revise", "select_batch", "skip", "status", "undo"]
+
+SHOWN = 10  # questions of a batch that are printed
+
+console = Console()
+
+
+def init(
+    images: Path | None = None,
+    task: Literal["classification", "pose", "counting", "regression"] = "classification",
+    classes: str = "",
+    joints: str = "",
+    test: Path | None = None,
+    out: Path | None = None,
+    initial: int = 40,
+    step: int = 40,
+) -> int:
+    """Make a project: a folder with a recipe to edit and a ledger, for the pictures of another folder.
+
+    Args:
+        images: the pictures; they stay where they are, and ids are their paths below it.
+        task: what a person answers: a class, joints, points that are counted, or a value.
+        classes: of classification, cat,dog for instance.
+        joints: of pose, left_wrist,right_wrist for instance.
+        test: answers to measure on that are never trained on, a file or class folders; without, by cross-fitting.
+        out: the project's folder; IMAGES-project if not given.
+        initial: pictures of the first batch.
+        step: pictures of each batch after it.
+    """
+    if images is None:
+        raise ConfigError("init needs to be told where the pictures are: --images FOLDER")
+    given = {"classes": classes, "joints": joints}
+    wanted = {"classification": "classes", "pose": "joints"}.get(task)
+    strange = [name for name, value in given.items() if value and name != wanted]
+    if strange:
+        raise ConfigError(f"task {task!r} has no {strange[0]}" + (f"; it takes --{wanted}" if wanted else ""))
+    names = [name.strip() for name in given.get(wanted or "", "").split(",") if name.strip()]
+    folder = out or images.with_name(f"{images.resolve().name}-project")
+    with Project.init(folder, images, task, names, test=test, initial=initial, step=step) as project:
+        console.print(f"{project.status().pool} pictures. The recipe, to be edited: [bold]{folder / 'recipe.yaml'}[/]")
+        console.print(f"Next: lossrank select {folder}")
+    return 0
+
+
+def status(project: Path) -> int:
+    """Say where a project stands, and what to do next.
+
+    Args:
+        project: its folder.
+    """
+    with Project.open(project) as opened:
+        found = opened.status()
+    _print_counts(found)
+    if found.rounds:
+        console.print(_rounds(found))
+        console.print(f"Chosen by: {escape(found.rounds[-1]['reason'])}")
+    if found.forecast is not None:
+        console.print(_forecast(found))
+    console.print(f"Next: {escape(found.next)}")
+    return 0
+
+
+def select_batch(project: Path, n: int | None = None, more: bool = False, out: Path | None = None) -> int:
+    """Train if there are new answers, choose a batch, write it down, show it. While questions are open, show those.
+
+    Args:
+        project: its folder.
+        n: how many; the recipe's budget if not given.
+        more: choose although questions are open.
+        out: also export the questions there.
+    """
+    with Project.open(project) as opened, console.status("looking at the pictures") as spinner:
+        questions = opened.select(n, more=more, on_stage=lambda stage: _tell(spinner, stage))
+        found = opened.status()
+        if out is not None and questions:
+            opened.export(out)
+    if not questions:
+        console.print(f"Nothing is left to ask. Next: {escape(found.next)}")
+        return 0
+    _print_questions(questions, project)
+    if out is not None:
+        console.print(f"The questions are in [bold]{out}[/]")
+    console.print(f"Next: {escape(found.next)}")
+    return 0
+
+
+def export(project: Path, out: Path, format: str | None = None) -> int:
+    """Write the open questions, with what the model says of each, for a tool or a person to answer.
+
+    Args:
+        project: its folder.
+        out: a .csv, .jsonl or .json file, or a folder for class folders.
+        format: csv, jsonl, folders, coco or points, where the name does not tell.
+    """
+    with Project.open(project) as opened:
+        count = opened.export(out, format)
+    console.print(f"{count} questions are in [bold]{out}[/], the one to answer first in front")
+    return 0
+
+
+def ingest(
+    project: Path,
+    answers: Path,
+    format: str | None = None,
+    source: str | None = None,
+    allow_unasked: bool = False,
+    allow_changed: bool = False,
+    revise: bool = False,
+    keep_good: bool = False,
+) -> int:
+    """Take in answers and skips: all of a file or nothing of it.
+
+    Args:
+        project: its folder.
+        answers: a .csv, .jsonl or .json file, or class folders.
+        format: csv, jsonl, folders, coco or points, where the name does not tell.
+        source: who answered; the file's name if not given.
+        allow_unasked: take answers about pictures that were never asked.
+        allow_changed: take answers about pictures that are gone or have changed since they were asked.
+        revise: take another answer than the known one as a correction.
+        keep_good: leave out what cannot be taken in, and take in the rest.
+    """
+    with Project.open(project) as opened:
+        done = opened.ingest(
+            answers,
+            source,
+            form=format,
+            allow_unasked=allow_unasked,
+            allow_changed=allow_changed,
+            revise=revise,
+            keep_good=keep_good,
+        )
+        found = opened.status()
+    for line in done.left_out:
+        console.print(f"[yellow]left out[/] {escape(line)}", highlight=False)
+    parts = (
+        (done.new, "new answers"),
+        (done.corrected, "corrected"),
+        (done.skipped, "skipped"),
+        (done.same, "known already"),
+        (done.unasked, "never asked"),
+        (len(done.left_out), "left out"),
+    )
+    told = [f"{count} {what}" for count, what in parts if count]
+    console.print(", ".join(told) or "no answers in it")
+    console.print(f"Next: {escape(found.next)}")
+    return 0
+
+
+def skip(project: Path, ids: list[str], reason: str = "skipped") -> int:
+    """Note that samples would not or could not be answered; an answer may still come.
+
+    Args:
+        project: its folder.
+        ids: the samples.
+        reason: for the ledger.
+    """
+    with Project.open(project) as opened:
+        opened.skip(ids, reason)
+    console.print(f"{len(ids)} skipped")
+    return 0
+
+
+def revise(project: Path, sample: str, answer: str, source: str = "command line") -> int:
+    """Correct one answer; the old one stays in the history.
+
+    Args:
+        project: its folder.
+        sample: its id.
+        answer: a class, or JSON as in a JSONL file.
+        source: who corrects.
+    """
+    with Project.open(project) as opened:
+        opened.revise({sample: _answer(answer, opened.vocabulary)}, source)
+    console.print(f"{escape(sample)} is now {escape(answer)}")
+    return 0
+
+
+def undo(project: Path, ids: list[str] | None = None) -> int:
+    """Take back the latest answer, correction, skip or retirement, by a new entry; nothing is erased.
+
+    Args:
+        project: its folder.
+        ids: of these samples; if not given, all that the latest command wrote down.
+    """
+    with Project.open(project) as opened:
+        taken = opened.undo(ids or None, "command line")
+    what = f"{len(taken)} of kind {taken[0].kind}" if len({e.kind for e in taken}) == 1 else f"{len(taken)}"
+    console.print(f"Taken back: {what}, from {escape(taken[-1].source)}: {escape(listed(e.sample for e in taken))}")
+    return 0
+
+
+def retire(project: Path, ids: list[str], reason: str = "retired") -> int:
+    """Take samples out of the pool: they are never asked again.
+
+    Args:
+        project: its folder.
+        ids: the samples.
+        reason: for the ledger.
+    """
+    with Project.open(project) as opened:
+        opened.retire(ids, reason)
+    console.print(f"{len(ids)} retired")
+    return 0
+
+
+def add(project: Path) -> int:
+    """Take in pictures that have come into the project's picture folder since.
+
+    Args:
+        project: its folder.
+    """
+    with Project.open(project) as opened:
+        console.print(f"{opened.add()} new pictures; {opened.status().pool} in the pool")
+    return 0
+
+
+def _answer(text: str, vocabulary: Vocabulary) -> Any:
+    if vocabulary.task == "classification":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise DataError(f"{text!r} is no JSON; an answer of task {vocabulary.task!r} is") from None
+
+
+def _tell(spinner: Spinner, stage: str) -> None:
+    words = {
+        "pictures": "looking at the pictures",
+        "train": "training",
+        "select": "choosing",
+        "health": "cross-fitting",
+    }
+    spinner.update(words.get(stage, stage))
+
+
+def _print_counts(found: Status) -> None:
+    counts = ("pool", "labelled", "open", "skipped", "corrected", "retired")
+    console.print("   ".join(f"{name} [bold]{getattr(found, name)}[/]" for name in counts))
+
+
+def _rounds(found: Status) -> Table:
+    metric = found.rounds[-1]["metric"]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in ("round", "labels", metric["name"], "Spearman of the predictor", "chosen by"):
+        table.add_column(head, justify="left" if head == "chosen by" else "right")
+    for row in found.rounds:
+        value = row["metric"]["value"]
+        health = ((row["health"] or {}).get("scores") or {}).get("predicted_loss", {}).get("spearman")
+        ranks = f"{health[0]:.2f} ({health[1]:.2f} to {health[2]:.2f})" if health else ""
+        shown = "" if value is None else _in_unit(value, metric["unit"])
+        table.add_row(str(row["round"]), str(row["labelled"]), shown, ranks, row["chosen_by"])
+    return table
+
+
+def _forecast(found: Status) -> str:
+    forecast, unit = found.forecast, found.rounds[-1]["metric"]["unit"]
+    assert forecast is not None
+    gain, low, high = (_in_unit(v, unit, sign=True) for v in (forecast.gain, forecast.low, forecast.high))
+    return f"{forecast.next_labels} more labels are expected to bring {gain} (80 %: {low} to {high})"
+
+
+def _in_unit(value: float, unit: str, sign: bool = False) -> str:
+    form = "+" if sign else ""
+    return f"{100 * value:{form}.1f} %" if unit == "%" else f"{value:{form}.4g} {unit}".rstrip()
+
+
+def _print_questions(questions: list[Question], project: Path) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in ("rank", "id", "score", "the model says"):
+        table.add_column(head, justify="right" if head in ("rank", "score") else "left", overflow="fold")
+    for q in questions[:SHOWN]:
+        says = q.prediction if isinstance(q.prediction, str | int | float) else ""
+        sure = "" if q.confidence is None else f" {q.confidence:.0%}"
+        table.add_row(str(q.rank), escape(q.sample), "" if q.score is None else f"{q.score:.3g}", f"{says}{sure}")
+    console.print(table)
+    if len(questions) > SHOWN:
+        console.print(f"and {len(questions) - SHOWN} more: lossrank export {project} FILE")
