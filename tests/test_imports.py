@@ -38,6 +38,7 @@ ORDER = (
     "attached",
     "models",
     "tasks",
+    "counting_transforms",
     "pose_transforms",
     "strategies",
     "datasets",
