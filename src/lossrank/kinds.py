@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from lossrank.config import TrainRecipe
+from lossrank.counting_transforms import CountingAugment
 from lossrank.datasets.base import ImageData
+from lossrank.datasets.counting import CountingData
 from lossrank.datasets.pose import PoseData
 from lossrank.pool import Transform
 from lossrank.pose_transforms import PoseAugment, PoseCrop
-from lossrank.tasks import Classification, Pose, Task
+from lossrank.tasks import Classification, Counting, Pose, Task
 from lossrank.transforms import Augment, Normalise
 
 __all__ = ["KINDS", "Build", "Kind"]
@@ -57,8 +59,18 @@ def _pose_transforms(train: TrainRecipe, data: PoseData) -> tuple[Transform, Tra
     return cast(Transform, augment), cast(Transform, PoseCrop(**pixels))
 
 
+def _counting(data: CountingData, build: Build, taps: tuple[str, ...], **options: Any) -> Task:
+    return Counting(build, taps, **{"most": data.most, **options})
+
+
+def _counting_transforms(train: TrainRecipe, data: CountingData) -> tuple[Transform, Transform]:
+    pixels: dict[str, Any] = {"mean": data.mean, "std": data.std}
+    return cast(Transform, CountingAugment(flip=train.flip, **pixels, **train.augment)), Normalise(**pixels)
+
+
 KINDS: Mapping[str, Kind] = {
     "classification": Kind(ImageData, _classification, _classification_transforms),
+    "counting": Kind(CountingData, _counting, _counting_transforms, stride=4),
     "pose": Kind(PoseData, _pose, _pose_transforms, stride=4),
 }
 """Every kind of task by the name that recipes give it."""

@@ -8,16 +8,20 @@ from lossrank.datasets.base import ImageData, check_classes, held_out, pixel_sta
 from lossrank.datasets.celeba import load_celeba
 from lossrank.datasets.cifar10 import load_cifar10
 from lossrank.datasets.coco import load_coco_keypoints
+from lossrank.datasets.counting import CountingData
 from lossrank.datasets.digits import load_digits
 from lossrank.datasets.folder import load_folder, load_unlabelled
 from lossrank.datasets.images import read_image
 from lossrank.datasets.leeds import load_leeds
 from lossrank.datasets.mpii import load_mpii
+from lossrank.datasets.points import load_points
 from lossrank.datasets.pose import PoseData
+from lossrank.datasets.shanghaitech import load_shanghaitech
 from lossrank.datasets.yours import from_dataset
 
 __all__ = [
     "DATASETS",
+    "CountingData",
     "ImageData",
     "PoseData",
     "check_classes",
@@ -30,6 +34,8 @@ __all__ = [
     "load_folder",
     "load_leeds",
     "load_mpii",
+    "load_points",
+    "load_shanghaitech",
     "load_unlabelled",
     "pixel_statistics",
     "read_image",
@@ -43,5 +49,7 @@ DATASETS: Mapping[str, Callable[..., ImageData]] = {
     "folder": load_folder,
     "leeds": load_leeds,
     "mpii": load_mpii,
+    "points": load_points,
+    "shanghaitech": load_shanghaitech,
 }
 """Every built-in data set by name."""
