@@ -26,7 +26,7 @@ def test_an_error_that_falls_is_a_gain() -> None:
 
 
 def test_no_gain_goes_beyond_the_bound() -> None:
-    gain, _, high = forecast([10, 20, 30], [0.5, 0.75, 0.999], 1000, bound=1.0)
+    gain, _, high = forecast([10, 20, 30, 40], [0.5, 0.75, 0.9, 0.999], 1000, bound=1.0)
     assert gain <= high <= 0.001 + 1e-12
 
 
@@ -52,10 +52,10 @@ def test_eight_of_ten_intervals_hold_on_simulated_curves(noise: float) -> None:
 @pytest.mark.parametrize(
     ("labels", "metric", "more", "message"),
     [
-        ([1, 2], [0.1, 0.2], 1, "needs 3 points"),
+        ([1, 2], [0.1, 0.2], 1, "needs 4 points"),
         ([1, 2, 3], [0.1, 0.2], 1, "3 numbers of labels and 2 values"),
-        ([3, 2, 1], [0.1, 0.2, 0.3], 1, "ascending"),
-        ([1, 2, 3], [0.1, float("nan"), 0.3], 1, "finite"),
+        ([4, 3, 2, 1], [0.1, 0.2, 0.3, 0.4], 1, "ascending"),
+        ([1, 2, 3, 4], [0.1, float("nan"), 0.3, 0.4], 1, "finite"),
         ([1, 2, 3], [0.1, 0.2, 0.3], 0, "next_labels is 0"),
     ],
 )

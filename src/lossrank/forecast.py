@@ -17,8 +17,8 @@ from lossrank.errors import ConfigError
 
 __all__ = ["LEAST", "LEVEL", "forecast"]
 
-LEAST = 3
-"""Points of a curve below which nothing can be said."""
+LEAST = 4
+"""Points of a curve below which nothing can be said: three leave no residual, and 27 % of their intervals held."""
 LEVEL = 0.80
 """Of the interval: the share of forecasts that should hold."""
 EXPONENTS = np.linspace(0.05, 2.0, 40)
@@ -44,7 +44,7 @@ def forecast(
         bound: the best value there can be, 1.0 for an accuracy; None where there is none.
 
     Raises:
-        ConfigError: fewer than three points, labels that do not ascend, a value that is not finite.
+        ConfigError: fewer than four points, labels that do not ascend, a value that is not finite.
     """
     x, error = _checked(labels, metric, next_labels, higher_is_better)
     floor = None if bound is None else (-bound if higher_is_better else bound)
