@@ -7,6 +7,8 @@
     ├── RunError         a run folder that is in use, foreign, newer or full
     ├── StrategyError    a choice that breaks the contract (too few, foreign or repeated ids, NaN scores)
     ├── TrainingError    a model that stopped learning: a loss that is not finite
+    ├── ContractError    a strategy or a task that fails `lossrank.testing`
+    ├── BridgeError      a labelling server that cannot be reached, refuses, or has lost what it was given
     └── MissingExtra     an optional dependency; the message holds the command that installs it
 
 Every message says what was asked, what was found and what is possible.
@@ -18,7 +20,9 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "BridgeError",
     "ConfigError",
+    "ContractError",
     "DataError",
     "LedgerError",
     "LossrankError",
@@ -57,6 +61,14 @@ class StrategyError(LossrankError):
 
 class TrainingError(LossrankError):
     """A training that cannot go on."""
+
+
+class ContractError(LossrankError, AssertionError):
+    """A strategy or a task that does not keep its contract, as `lossrank.testing` found."""
+
+
+class BridgeError(LossrankError):
+    """A labelling server that cannot be reached, refuses, or has lost what it was given."""
 
 
 class MissingExtra(LossrankError, ImportError):  # noqa: N818 - named for what the reader lacks
