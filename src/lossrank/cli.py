@@ -13,7 +13,19 @@ from jsonargparse import ArgumentParser
 from lossrank.config import dump_recipe, load_recipe, recipe_parser
 from lossrank.errors import ConfigError, LossrankError
 from lossrank.project.layout import is_project
-from lossrank.project_commands import add, export, ingest, init, retire, revise, select_batch, skip, status, undo
+from lossrank.project_commands import (
+    add,
+    export,
+    ingest,
+    init,
+    retire,
+    revise,
+    select_batch,
+    skip,
+    status,
+    undo,
+    write_page_of,
+)
 
 __all__ = ["main"]
 
@@ -49,13 +61,15 @@ def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> int:
 
 
 def report(runs: Path, out: Path | None = None, title: str = "Active learning, run by run") -> int:
-    """Write one self-contained HTML page about a run, or about all the runs in a folder.
+    """Write one self-contained HTML page about a run, all the runs in a folder, or a project.
 
     Args:
-        runs: a run folder, or a folder of run folders.
+        runs: a run folder, a folder of run folders, or a project.
         out: the page; report.html in that folder if not given.
         title: its heading.
     """
+    if is_project(runs):
+        return write_page_of(runs, out)
     from lossrank.commands import write_page
 
     return write_page(runs, out, title)

@@ -17,7 +17,19 @@ from lossrank.project import Project, Status
 if TYPE_CHECKING:
     from rich.status import Status as Spinner
 
-__all__ = ["add", "export", "ingest", "init", "retire", "revise", "select_batch", "skip", "status", "undo"]
+__all__ = [
+    "add",
+    "export",
+    "ingest",
+    "init",
+    "retire",
+    "revise",
+    "select_batch",
+    "skip",
+    "status",
+    "undo",
+    "write_page_of",
+]
 
 SHOWN = 10  # questions of a batch that are printed
 
@@ -231,6 +243,16 @@ def add(project: Path) -> int:
     """
     with Project.open(project) as opened:
         console.print(f"{opened.add()} new pictures; {opened.status().pool} in the pool")
+    return 0
+
+
+def write_page_of(project: Path, out: Path | None) -> int:
+    """Write a project's page."""
+    from lossrank.project.page import write_project_page
+
+    with Project.open(project) as opened:
+        page = write_project_page(opened, out or project / "report.html")
+    console.print(f"Open [bold]{page}[/]")
     return 0
 
 

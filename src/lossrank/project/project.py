@@ -77,6 +77,8 @@ class Project:
         if test is not None and not test.exists():
             raise DataError(f"there are no test answers at {test}")
         found = found_below(images)
+        if test is not None and test.is_file():
+            found -= {given.sample for given in read_answers(test, vocabulary).given}
         layout = Layout.make(Path(folder), images, vocabulary, test=test, initial=initial, step=step)
         project = cls(layout, layout.ledger())
         project.ledger.add(found, f"there when the project was made, in {images}")
@@ -115,7 +117,10 @@ class Project:
         """Take in pictures that have come into the folder since; returns how many."""
         from lossrank.project.pictures import found_below
 
-        return self.ledger.add(found_below(self.layout.images), f"found in {self.layout.images}")
+        found, test = found_below(self.layout.images), self.layout.test_path()
+        if test is not None and test.is_file():
+            found -= {given.sample for given in read_answers(test, self.vocabulary).given}
+        return self.ledger.add(found, f"found in {self.layout.images}")
 
     def select(
         self, n: int | None = None, *, more: bool = False, on_stage: Told = lambda stage: None, on_epoch: Any = None

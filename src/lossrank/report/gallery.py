@@ -18,7 +18,7 @@ from lossrank.report.rows import Ranked, Row, Run, visible
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Thumbnail", "gallery", "shared_seed"]
+__all__ = ["Thumbnail", "gallery", "shared_seed", "strip"]
 
 Thumbnail = Callable[[str], "Image | None"]
 SIDE = 96  # pixels; shown at 76 or 58
@@ -51,6 +51,13 @@ def gallery(
     if pictures.left_out:
         sections.append(f'<p class="caution">{pictures.left_out} pictures were left out to keep this page small.</p>')
     return "".join(sections), rounds
+
+
+def strip(samples: Sequence[Ranked], form: Mapping[str, Any], thumbnail: Thumbnail | None) -> str:
+    """HTML of samples side by side, in their order, each with what is known of it."""
+    pictures = _Pictures(thumbnail)
+    shots = "".join(_shot(sample, form, None, pictures) for sample in samples)
+    return f'<div class="strip{" pairs" if drawable(form) else ""}">{shots}</div>'
 
 
 def shared_seed(groups: Mapping[str, Sequence[Run]]) -> int | None:
@@ -134,7 +141,7 @@ def _round(row: Row, pictures: _Pictures, most_drawn: int) -> str:
     strips = [(first, row.ranked_first[:most]), ("ranked last", row.ranked_last[-most:])]
     body = "".join(
         f'<p class="strip-name">{name}</p><div class="strip{" pairs" if drawn else ""}">'
-        f"{''.join(_shot(sample, row, pictures) for sample in samples)}</div>"
+        f"{''.join(_shot(sample, row.form, row.score, pictures) for sample in samples)}</div>"
         for name, samples in strips
         if samples
     )
@@ -142,19 +149,19 @@ def _round(row: Row, pictures: _Pictures, most_drawn: int) -> str:
     return f'<div data-round="{row.round}">{after}{body}</div>'
 
 
-def _shot(sample: Ranked, row: Row, pictures: _Pictures) -> str:
+def _shot(sample: Ranked, form: Mapping[str, Any], score_name: str | None, pictures: _Pictures) -> str:
     name = escape(visible(sample.id))
-    truth, said = _told(sample, row.form)
+    truth, said = _told(sample, form)
     label = f"<b>{escape(visible(truth))}</b>" if truth else ""
-    score = (row.score or "score").replace("_", " ")
+    score = (score_name or "score").replace("_", " ")
     found = [("says", said), (score, _rounded(sample.score)), ("true loss", _rounded(sample.loss))]
     facts = [(what, value) for what, value in found if value]
-    short = {score: "score", "true loss": "loss"} if not drawable(row.form) else {}
+    short = {score: "score", "true loss": "loss"} if not drawable(form) else {}
     lines = "".join(f"<span>{escape(visible(f'{short.get(what, what)} {value}'))}</span>" for what, value in facts)
     words = [sample.id, *([f"label {truth}"] if truth else []), *(f"{what} {value}" for what, value in facts)]
     tip = escape(visible(", ".join(words)))
     return (
-        f'<figure class="shot" data-tip="{tip}">{pictures.html(sample, row.form)}<figcaption>{label}{lines}'
+        f'<figure class="shot" data-tip="{tip}">{pictures.html(sample, form)}<figcaption>{label}{lines}'
         f"<span><bdi>{name}</bdi></span></figcaption></figure>"
     )
 

@@ -1,0 +1,185 @@
+"""A project's page: curve, health, the current batch, what the last one taught, recent corrections. One HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lossrank.folder import write_atomic
+from lossrank.ledger import Event
+from lossrank.project.project import Project
+from lossrank.project.status import Status
+from lossrank.report.facts import safe
+from lossrank.report.gallery import Thumbnail, strip
+from lossrank.report.plain import PlainPage, single_curve
+from lossrank.report.rows import Ranked
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["write_project_page"]
+
+MOST_QUESTIONS, MOST_LEARNED, MOST_CORRECTIONS = 60, 24, 20
+
+
+def write_project_page(project: Project, out: Path) -> Path:
+    """Write the page to `out`; returns it. The project is only read.
+
+    Raises:
+        RunError: the page cannot be written.
+    """
+    status = project.status()
+    thumbnail = _thumbnail(project.layout.images)
+    sections = [
+        _counts(status),
+        _curve(status),
+        _health(status),
+        _batch(project, status, thumbnail),
+        _learned(status, thumbnail),
+        _corrections(list(project.ledger.history())),
+    ]
+    title = f"{project.layout.images.name}: {project.vocabulary.task}"
+    write_atomic(out, PlainPage(title, f"Next: {status.next}", sections).html().encode("utf-8", "replace"))
+    return out
+
+
+def _thumbnail(images: Path) -> Thumbnail:
+    def picture(sample: str) -> Image | None:
+        from PIL import Image
+
+        with Image.open(images / sample) as image:
+            image.load()
+            return image
+
+    return picture
+
+
+def _counts(status: Status) -> str:
+    names = ("pool", "labelled", "open", "skipped", "corrected", "retired")
+    heads = "".join(f'<th scope="col">{name}</th>' for name in names)
+    cells = "".join(f"<td>{getattr(status, name)}</td>" for name in names)
+    return (
+        f"<h2>Where it stands</h2><div class=scroll><table><thead><tr>{heads}</tr></thead>"
+        f"<tbody><tr>{cells}</tr></tbody></table></div>{_forecast(status)}"
+    )
+
+
+def _forecast(status: Status) -> str:
+    found = status.forecast
+    if found is None:
+        return ""
+    metric = status.rounds[-1]["metric"]
+    scale, unit = (100, " points of a per cent") if metric["unit"] == "%" else (1, f" {metric['unit']}".rstrip())
+    gain, low, high = (f"{scale * value:+.3g}" for value in (found.gain, found.low, found.high))
+    return (
+        f"<p>{found.next_labels} more labels are expected to bring {gain}{safe(unit)} of {safe(metric['name'])} "
+        f"(80 %: {low} to {high}).</p>"
+    )
+
+
+def _curve(status: Status) -> str:
+    known = [(row["labelled"], row["metric"]["value"]) for row in status.rounds if row["metric"]["value"] is not None]
+    if not known:
+        return ""
+    how = safe(status.rounds[-1].get("measured", ""))
+    drawn = single_curve(known, status.rounds[-1]["metric"], "model")
+    return f'<h2>Curve</h2><div class="figures"><div class="figure">{drawn}</div></div><p class="captions">{how}</p>'
+
+
+def _health(status: Status) -> str:
+    """A line for each round: what ranks held-out answers, and what was therefore chosen by."""
+    lines = []
+    for row in status.rounds:
+        scores = (row.get("health") or {}).get("scores", {})
+        told = ", ".join(f"{name.replace('_', ' ')} {_interval(health['spearman'])}" for name, health in scores.items())
+        recall = ", ".join(
+            f"{name.replace('_', ' ')} {_interval(health['top10_recall'])}" for name, health in scores.items()
+        )
+        cells = "".join(f"<td>{safe(cell)}</td>" for cell in (told, recall, row["reason"]))
+        lines.append(f'<tr><th scope="row">{row["labelled"]}</th>{cells}</tr>')
+    if not lines:
+        return ""
+    heads = "".join(
+        f'<th scope="col">{head}</th>'
+        for head in ("labels", "Spearman with the true loss (80 %)", "top-10 % recall", "chosen by")
+    )
+    return (
+        '<h2>Health</h2><p class="captions">On answers that were held out of the training, cross-fitted.</p>'
+        f'<div class="scroll"><table class="facts"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody>'
+        "</table></div>"
+    )
+
+
+def _interval(estimate: Sequence[float] | None) -> str:
+    return "none" if estimate is None else f"{estimate[0]:.2f} ({estimate[1]:.2f} to {estimate[2]:.2f})"
+
+
+def _batch(project: Project, status: Status, thumbnail: Thumbnail) -> str:
+    questions = project.questions()
+    if not questions:
+        return "<h2>Current batch</h2><p>No question is open.</p>"
+    rows = project.layout.batches()
+    shown = {q["id"]: q.get("shown") for row in rows for q in row["questions"]}
+    samples = [Ranked(q.sample, q.score, None, None, shown.get(q.sample)) for q in questions[:MOST_QUESTIONS]]
+    more = len(questions) - len(samples)
+    rest = f'<p class="captions">and {more} more</p>' if more > 0 else ""
+    reason = safe(rows[-1]["reason"]) if rows else ""
+    return (
+        f'<h2>Current batch</h2><p class="captions">{len(questions)} open questions, the one to answer first in front. '
+        f"{reason}</p>{strip(samples, _form(status), thumbnail)}{rest}"
+    )
+
+
+def _learned(status: Status, thumbnail: Thumbnail) -> str:
+    """The last batch in the eyes of the model that had not seen it."""
+    learned = status.rounds[-1].get("learned") if status.rounds else None
+    if not learned:
+        return ""
+    form = _form(status)
+    wrong = [s for s in learned if _wrong(s)] if form.get("kind") == "class" else learned
+    told = (
+        f"Of the {len(learned)} samples of the last batch that cost it most, the model had {len(wrong)} wrong:"
+        if form.get("kind") == "class"
+        else "The samples of the last batch that cost the model most:"
+    )
+    samples = [Ranked(s["id"], None, s["label"], s["loss"], s["prediction"]) for s in wrong[:MOST_LEARNED]]
+    return f'<h2>What the last batch taught</h2><p class="captions">{told}</p>{strip(samples, form, thumbnail)}'
+
+
+def _wrong(sample: Mapping[str, Any]) -> bool:
+    said = sample["prediction"]
+    return isinstance(said, Mapping) and said.get("class") != sample["label"]
+
+
+def _corrections(history: Sequence[Event]) -> str:
+    before: dict[str, Any] = {}
+    lines = []
+    for event in history:
+        if event.kind == "revise":
+            cells = (event.time[:16].replace("T", " "), event.sample, _short(before.get(event.sample)))
+            lines.append((*cells, _short(event.value), event.source))
+        if event.kind in ("answer", "revise"):
+            before[event.sample] = event.value
+        elif event.kind == "undo":
+            lines.append((event.time[:16].replace("T", " "), event.sample, "", "taken back", event.source))
+    if not lines:
+        return ""
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("when", "sample", "was", "is", "by"))
+    body = "".join(
+        "<tr>" + "".join(f"<td><bdi>{safe(cell)}</bdi></td>" for cell in line) + "</tr>"
+        for line in lines[: -MOST_CORRECTIONS - 1 : -1]
+    )
+    return (
+        '<h2>Recent corrections</h2><div class="scroll"><table class="facts">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _form(status: Status) -> Mapping[str, Any]:
+    return status.rounds[-1]["form"] if status.rounds else {}
