@@ -29,5 +29,5 @@ class CoreSet(Strategy):
         signals.require(n)
         ordered = signals.sorted()  # ties go to the first row: let that be a matter of ids
         embedding = ordered.finite("embedding")
-        centres = labelled["embedding"] if len(labelled) else embedding[:0]
+        centres = labelled.finite("embedding") if len(labelled) else embedding[:0]
         return [ordered.ids[row] for row in k_center_greedy(embedding, centres, n)]

@@ -91,7 +91,8 @@ class VAAL(Ranked):
         if len(scene.labelled) < 2:
             raise StrategyError(f"vaal compares with what is labelled: at least 2 samples, found {len(scene.labelled)}")
         known = frozenset(scene.labelled)
-        free = [i for i in scene.pool.ids if i not in known] if self.whole_pool else list(scene.candidates)
+        # sorted: what is learned is a matter of ids, not of the pool's order
+        free = sorted(i for i in scene.pool.ids if i not in known) if self.whole_pool else list(scene.candidates)
         if len(free) < 2:  # nothing to learn from, and nothing to choose between
             return scene.column("unlabelled", lambda batch: torch.zeros(len(batch.ids)))
         example = next(scene.labelled_pool.batches(scene.labelled, 1)).inputs

@@ -44,6 +44,8 @@ class Classification(Task):
         taps: layers a loss predictor may listen to, deepest last.
     """
 
+    gives: ClassVar[frozenset[str]] = frozenset({"probabilities", "least_confidence", "margin"})
+
     def __init__(
         self,
         classes: tuple[str, ...],

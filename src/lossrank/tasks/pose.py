@@ -79,6 +79,8 @@ class Pose(Task):
         ConfigError: a joint's place is outside `joints`.
     """
 
+    gives: ClassVar[frozenset[str]] = frozenset({"least_confidence", "margin"})
+
     def __init__(
         self,
         joints: Sequence[str],
