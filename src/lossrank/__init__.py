@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lossrank.runs import run
     from lossrank.signals import Signals
     from lossrank.strategies import Strategy
-    from lossrank.tasks import Classification, Task
+    from lossrank.tasks import Classification, Regression, Task
     from lossrank.transforms import Augment, Normalise
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Pool",
     "Project",
     "Recipe",
+    "Regression",
     "Signals",
     "Strategy",
     "Task",
@@ -62,6 +63,7 @@ _HOMES = {
     "Pool": "pool",
     "Project": "project",
     "Recipe": "config",
+    "Regression": "tasks",
     "Signals": "signals",
     "Strategy": "strategies",
     "Task": "tasks",

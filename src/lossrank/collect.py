@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from lossrank.ranking import spearman, top_k_recall
 from lossrank.runtime import Runtime
 from lossrank.signals import Signals
 from lossrank.taps import FeatureTap
-from lossrank.tasks.base import Task
+from lossrank.tasks import TASKS, Task
 
 __all__ = ["Measurement", "View", "collect", "measure"]
 
@@ -83,15 +83,25 @@ def _column(name: str, view: View, outputs: Tensor, tap: FeatureTap | None) -> T
         return view.predictor.current()
     if name == "embedding" and tap is not None:
         return tap.features[-1]
-    if name == "uncertainty":
+    if name == "uncertainty" and view.task.has_uncertainty:
         return view.task.uncertainty(outputs)
     if name == "summary":
         return view.task.summary(outputs)
     further = view.task.columns(outputs)
     if name in further:
         return further[name]
-    can = {"uncertainty", "summary", "embedding", *further, *(["predicted_loss"] if view.predictor else [])}
-    raise StrategyError(f"{type(view.task).__name__} cannot give it: " + unknown_name("column", name, can))
+    raise StrategyError(_cannot_give(name, view, further))
+
+
+def _cannot_give(name: str, view: View, further: Iterable[str]) -> str:
+    """Why, who can, and what this task can."""
+    sometimes = {"uncertainty": view.task.has_uncertainty, "predicted_loss": view.predictor is not None}
+    can = {"summary", "embedding", *further, *(column for column, given in sometimes.items() if given)}
+    others = [kind.__name__ for kind in TASKS if name in kind.gives]
+    who = f"{' and '.join(others)} can" if others else "no task of lossrank can"
+    if name == "predicted_loss":
+        who = "a strategy with a predictor can, and this one has none"
+    return f"{type(view.task).__name__} cannot give {name!r} ({who}): " + unknown_name("column", name, can)
 
 
 @dataclass(frozen=True)

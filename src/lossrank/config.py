@@ -105,7 +105,7 @@ class BudgetRecipe:
 class Recipe:
     """One run of one strategy."""
 
-    task: Literal["classification", "counting", "pose"] = "classification"
+    task: Literal["classification", "counting", "pose", "regression"] = "classification"
     """What the model learns."""
     task_options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the task, `flip_test: true` of pose for instance."""

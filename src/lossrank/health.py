@@ -103,14 +103,15 @@ def cross_fitted(
         hands: the labelled ids, from `deal`.
         fit: ids to learn from, to the trained model.
         answered: holds the labelled samples with their answers as targets.
-        column: of the score in question; `uncertainty` is looked at as well.
+        column: of the score in question; `uncertainty` is looked at as well, where the task has one.
         generator: of the bootstrap.
     """
-    names = (column, "uncertainty")
+    names: tuple[str, ...] = ()
     found, metric = [], None
     for held in hands:
         view = fit([i for hand in hands if hand is not held for i in hand])
         metric = metric or view.task.metric()
+        names = tuple(n for n in (column, "uncertainty") if n != "uncertainty" or view.task.has_uncertainty)
         found.append(_seen(view, answered, held, frozenset(names), metric))
     assert metric is not None
     true = [losses for _, losses in found]
@@ -124,7 +125,7 @@ def cross_fitted(
         metric.compute(),
         float(torch.cat(true).mean()),
         {name: Health(_estimate(ranks[name]), _estimate(recall[name])) for name in values},
-        _estimate(ranks["uncertainty"] - ranks[column]) if column != "uncertainty" else None,
+        _estimate(ranks["uncertainty"] - ranks[column]) if len(ranks) == 2 else None,
     )
 
 
@@ -139,6 +140,10 @@ def _seen(
         metric.update(outputs, targets)
         losses.append(view.task.loss(outputs, targets).float().cpu())
 
+    if not names:  # there is no score: the losses alone
+        for batch, outputs in view.outputs(answered, ids):
+            observe(batch, outputs)
+        return Signals(()), torch.cat(losses)
     return collect(view, answered, ids, names, observe), torch.cat(losses)
 
 

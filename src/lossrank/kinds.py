@@ -14,9 +14,10 @@ from lossrank.counting_transforms import CountingAugment
 from lossrank.datasets.base import ImageData
 from lossrank.datasets.counting import CountingData
 from lossrank.datasets.pose import PoseData
+from lossrank.datasets.values import RegressionData
 from lossrank.pool import Transform
 from lossrank.pose_transforms import PoseAugment, PoseCrop
-from lossrank.tasks import Classification, Counting, Pose, Task
+from lossrank.tasks import Classification, Counting, Pose, Regression, Task
 from lossrank.transforms import Augment, Normalise
 
 __all__ = ["KINDS", "Build", "Kind"]
@@ -43,7 +44,7 @@ def _classification(data: ImageData, build: Build, taps: tuple[str, ...], **opti
     return Classification(tuple(data.classes), build, taps, **options)
 
 
-def _classification_transforms(train: TrainRecipe, data: ImageData) -> tuple[Transform, Transform]:
+def _image_transforms(train: TrainRecipe, data: ImageData) -> tuple[Transform, Transform]:
     pixels: dict[str, Any] = {"mean": data.mean, "std": data.std}
     return Augment(padding=train.padding, flip=train.flip, **pixels, **train.augment), Normalise(**pixels)
 
@@ -68,9 +69,17 @@ def _counting_transforms(train: TrainRecipe, data: CountingData) -> tuple[Transf
     return cast(Transform, CountingAugment(flip=train.flip, **pixels, **train.augment)), Normalise(**pixels)
 
 
+def _regression(data: ImageData, build: Build, taps: tuple[str, ...], **options: Any) -> Task:
+    known: dict[str, Any] = {}
+    if isinstance(data, RegressionData) and data.value_mean:
+        known = {"mean": data.value_mean, "std": data.value_std}
+    return Regression(tuple(data.classes), build, taps, **{**known, **options})
+
+
 KINDS: Mapping[str, Kind] = {
-    "classification": Kind(ImageData, _classification, _classification_transforms),
+    "classification": Kind(ImageData, _classification, _image_transforms),
     "counting": Kind(CountingData, _counting, _counting_transforms, stride=4),
     "pose": Kind(PoseData, _pose, _pose_transforms, stride=4),
+    "regression": Kind(RegressionData, _regression, _image_transforms),
 }
 """Every kind of task by the name that recipes give it."""

@@ -17,6 +17,7 @@ from lossrank.datasets.mpii import load_mpii
 from lossrank.datasets.points import load_points
 from lossrank.datasets.pose import PoseData
 from lossrank.datasets.shanghaitech import load_shanghaitech
+from lossrank.datasets.values import RegressionData, load_values, regression_data
 from lossrank.datasets.yours import from_dataset
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "CountingData",
     "ImageData",
     "PoseData",
+    "RegressionData",
     "check_classes",
     "from_dataset",
     "held_out",
@@ -37,8 +39,10 @@ __all__ = [
     "load_points",
     "load_shanghaitech",
     "load_unlabelled",
+    "load_values",
     "pixel_statistics",
     "read_image",
+    "regression_data",
 ]
 
 DATASETS: Mapping[str, Callable[..., ImageData]] = {
@@ -51,5 +55,6 @@ DATASETS: Mapping[str, Callable[..., ImageData]] = {
     "mpii": load_mpii,
     "points": load_points,
     "shanghaitech": load_shanghaitech,
+    "values": load_values,
 }
 """Every built-in data set by name."""

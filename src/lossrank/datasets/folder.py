@@ -18,7 +18,7 @@ from lossrank.ledger import SampleId
 from lossrank.pool import Pool
 from lossrank.sources import Batch, InMemory, Source, Targets, UnreadableSample, as_picture, gather
 
-__all__ = ["images_below", "load_folder", "load_unlabelled"]
+__all__ = ["files_pool", "images_below", "load_folder", "load_unlabelled"]
 
 IN_MEMORY = 2 << 30  # bytes of pixels up to which a folder is decoded once and kept
 SPLITS = (("train", "test"), ("train", "val"), ("train", "valid"))
@@ -64,7 +64,7 @@ def load_folder(
 
     def pool(files: Mapping[SampleId, Path]) -> Pool:
         targets = torch.tensor([classes.index(_class_of(i)) for i in sorted(files)])
-        return _pool(files, targets, image_size, channels, max_memory)
+        return files_pool(files, targets, image_size, channels, max_memory)
 
     train, held = pool(train_files), pool(test_files)
     return ImageData(train, held, tuple(classes), *_statistics(train), _notes(root, bool(folders), test_fraction))
@@ -75,7 +75,7 @@ def load_unlabelled(path: Path, *, image_size: int = 64, channels: int = 3, max_
     files = images_below(_existing(path))
     if not files:
         raise DataError(f"{path} holds no images ({listed(sorted(SUFFIXES), 20)})")
-    return _pool(files, None, image_size, channels, max_memory)
+    return files_pool(files, None, image_size, channels, max_memory)
 
 
 class _Files(Source):
@@ -117,9 +117,10 @@ class _Files(Source):
         return Batch(tuple(images), inputs, self.targets(tuple(images)))
 
 
-def _pool(
+def files_pool(
     files: Mapping[SampleId, Path], targets: Tensor | None, image_size: int, channels: int, max_memory: int
 ) -> Pool:
+    """The images of files by id, in the order of the ids, which is that of the targets. Options as of `load_folder`."""
     if channels not in (1, 3) or image_size < 1:
         raise ConfigError(f"channels is {channels}, image_size {image_size}; possible are 1 or 3, and 1 or more")
     source = _Files(files, targets, image_size, channels)

@@ -71,7 +71,7 @@ def told(form: Mapping[str, Any], answer: Any, prediction: Any) -> tuple[str, st
         name, probability = said.get("class"), said.get("probability")
         sure = f" {probability:.0%}" if isinstance(probability, float) else ""
         return _words(answer), ("" if name is None else f"{name}{sure}")
-    return _words(answer), _words(prediction)
+    return _words(answer), _words(said.get("value") if kind == "value" else prediction)
 
 
 def _pose(image: Image.Image, size: tuple[int, int], form: Mapping[str, Any], answer: Any) -> Image.Image:

@@ -81,12 +81,14 @@ class Auto(Strategy):
         assert self.of.score is not None
         if evidence is None:
             return Random(), f"chance: fewer than {self.least} labels do not tell whether a score ranks"
-        ours, theirs = evidence.scores[self.of.score], evidence.scores["uncertainty"]
-        found = f"{self.of.name} {ours}, uncertainty {theirs}, on {evidence.samples} held-out labels"
-        trusted, fallback = ours.holds(self.threshold), theirs.holds(self.threshold)
+        ours, theirs = evidence.scores[self.of.score], evidence.scores.get("uncertainty")
+        beside = f", uncertainty {theirs}" if theirs else ", a task without uncertainty"
+        found = f"{self.of.name} {ours}{beside}, on {evidence.samples} held-out labels"
+        trusted, fallback = ours.holds(self.threshold), theirs is not None and theirs.holds(self.threshold)
         worse = evidence.difference is not None and evidence.difference.low > 0
         if trusted and not (fallback and worse):
             return self.of, f"{self.of.name} ranks well enough: {found}"
         if fallback:
             return Entropy(), f"uncertainty ranks better: {found}"
-        return Random(), f"chance: neither score ranks well enough (Spearman {self.threshold:g}): {found}"
+        which = "neither score ranks" if theirs else "the score does not rank"
+        return Random(), f"chance: {which} well enough (Spearman {self.threshold:g}): {found}"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
+from torch import Tensor
 
 from lossrank.errors import StrategyError
+from lossrank.models.dropout import dropping
 from lossrank.pool import Batch
 from lossrank.signals import Signals
 from lossrank.strategies.base import Scene
@@ -43,7 +41,7 @@ class Bald(Ranked):
             StrategyError: the model has no dropout, or the task gives no class probabilities.
         """
         seed = int(torch.randint(1 << 62, (), generator=scene.generator))
-        with dropping(scene.model), torch.random.fork_rng():
+        with dropping(scene.model, "bald", "entropy or margin"), torch.random.fork_rng():
             torch.manual_seed(seed)  # dropout draws from the global generator: lend it one that is ours
             return scene.column("disagreement", lambda batch: self._disagreement(scene, batch))
 
@@ -62,26 +60,3 @@ def mutual_information(probabilities: Tensor) -> Tensor:
 def _entropy(p: Tensor) -> Tensor:
     entropy: Tensor = -torch.special.xlogy(p, p).sum(-1)
     return entropy
-
-
-@contextmanager
-def dropping(model: nn.Module) -> Iterator[None]:
-    """Dropout at work inside, all else (batch normalisation above all) as it was; every mode is given back.
-
-    Raises:
-        StrategyError: the model has no dropout.
-    """
-    layers = [module for module in model.modules() if isinstance(module, _DropoutNd) and module.p > 0]
-    if not layers:
-        raise StrategyError(
-            f"bald needs a model with dropout, and {type(model).__name__} has none: give it some "
-            "(model.options: {dropout: 0.2} for the models of lossrank), or take entropy or margin"
-        )
-    modes = [layer.training for layer in layers]
-    try:
-        for layer in layers:
-            layer.training = True
-        yield
-    finally:
-        for layer, mode in zip(layers, modes, strict=True):
-            layer.training = mode

@@ -36,6 +36,10 @@ class Task(ABC):
 
     taps: tuple[str, ...]
     """Layers a loss predictor may listen to, deepest last."""
+    gives: ClassVar[frozenset[str]] = frozenset()
+    """Names of the further columns that `columns` fills."""
+    has_uncertainty: bool = True
+    """Whether an output tells how sure it is; where it does not, there is no column `uncertainty`."""
 
     @abstractmethod
     def model(self, generator: torch.Generator) -> nn.Module:
@@ -47,7 +51,11 @@ class Task(ABC):
 
     @abstractmethod
     def uncertainty(self, outputs: Tensor) -> Tensor:
-        """[batch] how unsure the output is by itself; larger = less sure."""
+        """[batch] how unsure the output is by itself; larger = less sure.
+
+        Raises:
+            StrategyError: an output of this task does not tell.
+        """
 
     @abstractmethod
     def summary(self, outputs: Tensor) -> Tensor:
@@ -86,5 +94,5 @@ class Task(ABC):
         """A fresh metric."""
 
     def columns(self, outputs: Tensor) -> dict[str, Tensor]:
-        """Further columns of `lossrank.signals.COLUMNS` that this task can fill from its outputs."""
+        """Further columns that this task can fill from its outputs: those in `gives`, each [batch, ...]."""
         return {}
