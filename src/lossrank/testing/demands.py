@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lossrank.errors import ContractError, listed
 
-__all__ = ["attempt", "demand", "model_untouched", "random_state_untouched", "differing"]
+__all__ = ["attempt", "demand", "differing", "model_untouched", "random_state_untouched"]
 
 
 def demand(condition: bool, broken: str) -> None:

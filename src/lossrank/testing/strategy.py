@@ -7,7 +7,8 @@ from lossrank.signals import COLUMNS, Signals
 from lossrank.strategies.base import Strategy
 from lossrank.testing.choices import CHOICES, Case, table
 from lossrank.testing.demands import demand
-from lossrank.testing.learning import LEARNING, Lived, columns_exist
+from lossrank.testing.learning import LEARNING, columns_exist
+from lossrank.testing.lived import Lived
 from lossrank.testing.world import World, ids_of, small_world
 
 __all__ = ["check_strategy"]

@@ -4,41 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lossrank.errors import ContractError, listed
+from lossrank.errors import listed
 from lossrank.signals import COLUMNS
 from lossrank.taps import FeatureTap
-from lossrank.tasks import Classification, Counting, Pose, Task
+from lossrank.tasks import Task
 from lossrank.tasks.base import Metric
-from lossrank.testing.demands import attempt, demand, differing, random_state_untouched
+from lossrank.testing.demands import attempt, demand, differing
+from lossrank.testing.posed import Posed, pose
 from lossrank.testing.world import seeded
 
 __all__ = ["check_task"]
 
 CLOSE = 1e-6  # absolute, and relative to values above 1
 STEPS, RATE = 300, 0.05  # of the descent that makes outputs better
-
-
-@dataclass(frozen=True)
-class Posed:
-    """A task with a model's outputs for some samples, and their targets."""
-
-    task: Task
-    model: nn.Module
-    inputs: Tensor
-    outputs: Tensor
-    targets: Tensor
-    surer: Callable[[Tensor], Tensor]
-
-    @property
-    def name(self) -> str:
-        """The task's class."""
-        return type(self.task).__name__
 
 
 def check_task(
@@ -53,7 +36,8 @@ def check_task(
     Args:
         task: an instance; its model has to run on `inputs`.
         inputs: [batch, ...] what its model takes, 3 samples or more. Noise as pictures of 32 or 64 pixels if not given.
-        answers: what a labeller would say to each, as plain JSON, not all alike. Not needed for the library's own kinds.
+        answers: what a labeller would say to each, as plain JSON, not all alike. The library's own kinds
+            need none.
         surer: outputs [batch, ...] to those of a model that says the same and is surer of it. Four times as large suits
             logits, heatmaps and densities.
 
@@ -66,61 +50,13 @@ def check_task(
     demand(
         isinstance(task, Task), f"{type(task).__name__} is no instance of lossrank.tasks.Task: check_task(MyTask(..))"
     )
-    posed = _posed(task, inputs, answers, surer)
+    posed = pose(task, inputs, answers, surer)
     done = []
     for check in CHECKS:
         with attempt(f"{posed.name}: {(check.__doc__ or '').strip()}"):
             check(posed)
         done.append((check.__doc__ or "").strip())
     return tuple(done)
-
-
-def _posed(
-    task: Task, inputs: Tensor | None, answers: Sequence[Any] | None, surer: Callable[[Tensor], Tensor]
-) -> Posed:
-    name = type(task).__name__
-    with attempt(f"{name}: model"), random_state_untouched(f"{name}: model"):
-        model = task.model(seeded()).eval()
-    inputs, outputs = _run(name, model, inputs)
-    answers = _answers(task, len(inputs), int(inputs.shape[-1])) if answers is None else answers
-    demand(
-        len(answers) == len(inputs) >= 3, f"{len(inputs)} inputs and {len(answers)} answers; 3 or more, of each as many"
-    )
-    with attempt(f"{name}: target of the answers given"):
-        targets = torch.stack([task.target(answer) for answer in answers])
-    return Posed(task, model, inputs, outputs, targets, surer)
-
-
-def _run(name: str, model: nn.Module, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Inputs and outputs; of inputs that are not given, the first kind of picture that the model takes."""
-    tried = []
-    shapes = [(6, channels, side, side) for side in (32, 64) for channels in (3, 1)]
-    for some in [torch.rand(shape, generator=seeded(1)) for shape in shapes] if inputs is None else [inputs]:
-        try:
-            with torch.no_grad():
-                return some, model(some)
-        except Exception as error:  # another's model may fail in any way
-            tried.append(f"{list(some.shape)}: {error}")
-    raise ContractError(f"{name}: its model runs on none of these inputs (give inputs=): {listed(tried, 2)}")
-
-
-def _answers(task: Task, count: int, side: int) -> list[Any]:
-    """Made-up answers for the library's own kinds of task."""
-    if isinstance(task, Classification):
-        return [task.classes[row % len(task.classes)] for row in range(count)]
-    if isinstance(task, Pose):
-        joints = len(task.joints)
-        places = torch.randint(2, side - 2, (count, joints, 2), generator=seeded(2)).tolist()
-        return [task.answer(_pose_target(task, xy)) for xy in places]
-    if isinstance(task, Counting):
-        heads = torch.randint(2, side - 2, (count, 6, 2), generator=seeded(3)).tolist()
-        return [heads[row][: row + 1] for row in range(count)]
-    raise ContractError(f"{type(task).__name__}: give answers=[...], what a labeller would say to each of the inputs")
-
-
-def _pose_target(task: Pose, xy: Sequence[Sequence[int]]) -> Tensor:
-    rows = [[float(x), float(y), 1.0] for x, y in xy]
-    return torch.tensor(rows if task.head is not None else [*rows, [8.0, 0.0, -1.0]])
 
 
 def repeats(posed: Posed) -> None:
@@ -142,10 +78,7 @@ def taps(posed: Posed) -> None:
         not missing,
         f"{posed.name}: the model has no layer {listed(missing)}; it has {listed(filter(None, modules), 20)}",
     )
-    hooks = [
-        modules[tap].register_forward_hook(lambda *_, tap=tap: reached.append(tap))  # type: ignore[misc]
-        for tap in posed.task.taps
-    ]
+    hooks = [modules[tap].register_forward_hook(lambda *_, tap=tap: reached.append(tap)) for tap in posed.task.taps]
     with torch.no_grad(), FeatureTap(posed.model, posed.task.taps) as listening:
         posed.model(posed.inputs)
         widths = [feature.shape for feature in listening.features]
@@ -189,8 +122,8 @@ def alone(posed: Posed) -> None:
             off = float((one - whole[row]).abs().max())
             demand(
                 off <= CLOSE * max(1.0, float(whole[row].abs().max())),
-                f"{posed.name}: {name} of sample {row} is off by {off:.3g} between a batch of {len(whole)} and a batch of "
-                "one; it must not depend on the other samples",
+                f"{posed.name}: {name} of sample {row} is off by {off:.3g} between a batch of {len(whole)} and a batch "
+                "of one; it must not depend on the other samples",
             )
 
 
@@ -204,8 +137,8 @@ def uncertainty(posed: Posed) -> None:
     rising = (surer >= plain).nonzero().flatten().tolist()
     demand(
         not rising,
-        f"{posed.name}: the uncertainty of sample {rising[0] if rising else 0} does not fall where the model grows surer "
-        f"({listed(plain[rising].tolist(), 1)} to {listed(surer[rising].tolist(), 1)}); larger means less sure",
+        f"{posed.name}: the uncertainty of sample {rising[0] if rising else 0} does not fall where the model grows "
+        f"surer ({listed(plain[rising].tolist(), 1)} to {listed(surer[rising].tolist(), 1)}); larger means less sure",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,9 +42,11 @@ class World:
     """Samples of the pool that the model is trained on."""
     worst: SampleId | None = None
     """The sample, not labelled, that the score of a strategy which makes its own columns must put first."""
-    transform: Transform = Normalise()
+    transform: Transform = field(default_factory=Normalise)
     """Normalises a batch, and nothing random: training in the suite uses it as it is."""
-    train: TrainRecipe = TrainRecipe(epochs=12, batch_size=8, lr=0.05, eval_batch_size=7, device="cpu")
+    train: TrainRecipe = field(
+        default_factory=lambda: TrainRecipe(epochs=12, batch_size=8, lr=0.05, eval_batch_size=7, device="cpu")
+    )
 
     @property
     def candidates(self) -> list[SampleId]:
