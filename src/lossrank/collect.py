@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lossrank.attached import AttachedPredictor, evaluating
+from lossrank.columns import MemoryBudget, put
 from lossrank.errors import StrategyError, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool, Transform
@@ -51,15 +52,19 @@ def collect(
     ids: Sequence[SampleId],
     needs: frozenset[str],
     observe: Callable[[Batch, Tensor], None] = lambda batch, outputs: None,
+    budget: MemoryBudget | None = None,
 ) -> Signals:
     """Fill the columns in `needs` for `ids`, in one pass; nothing else of the pass is kept.
 
     Args:
         observe: told each batch with the model's outputs, for what a caller wants to add up on the way.
+        budget: how much memory the columns may take; none: all of them lie in memory.
 
     Raises:
         StrategyError: a column that this task, or a run without a loss predictor, cannot give.
+        ConfigError: the budget is too small for one block of rows, or half precision for a value.
     """
+    budget = budget or MemoryBudget()
     if not needs:
         return Signals(tuple(i for i in ids if i not in pool.unreadable))
     read: list[SampleId] = []
@@ -68,12 +73,11 @@ def collect(
         tap = stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
         for batch, outputs in view.outputs(pool, ids):
             observe(batch, outputs)
-            for name in sorted(needs):
-                values = _column(name, view, outputs, tap)
-                if name not in columns:
-                    # All of it at once: a small tensor kept from each batch would pin the heap around the large ones.
-                    columns[name] = torch.empty(len(ids), *values.shape[1:])
-                columns[name][len(read) : len(read) + len(values)] = values
+            found = {name: _column(name, view, outputs, tap) for name in sorted(needs)}
+            # All of it at once: a small tensor kept from each batch would pin the heap around the large ones.
+            columns = columns or budget.columns({name: v.shape[1:] for name, v in found.items()}, len(ids))
+            for name, values in found.items():
+                put(columns[name], len(read), values, name)
             read += batch.ids
     return Signals(tuple(read), {name: column[: len(read)] for name, column in columns.items()})
 

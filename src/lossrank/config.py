@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +23,14 @@ __all__ = [
     "ModelRecipe",
     "Recipe",
     "TrainRecipe",
+    "bytes_of",
     "changed",
     "differences",
     "dump_recipe",
     "load_recipe",
     "recipe_from",
     "recipe_parser",
+    "size_text",
 ]
 
 
@@ -137,6 +140,9 @@ class Recipe:
     """Its training."""
     budget: BudgetRecipe = field(default_factory=BudgetRecipe)
     """The labels."""
+    max_memory: str | None = None
+    """Memory for what is collected to choose from, `2GB` or `512MiB`; what would take more lies in mapped files of half
+    precision below TMPDIR. None = all of it in memory."""
 
     def __post_init__(self) -> None:
         budget, train = self.budget, self.train
@@ -153,6 +159,8 @@ class Recipe:
                 raise ConfigError(f"{name} is {value}; possible is {least} or more")
         if not train.lr > 0:
             raise ConfigError(f"train.lr is {train.lr}; possible is a number above 0")
+        if self.max_memory is not None:
+            bytes_of(self.max_memory)
 
     @property
     def rounds(self) -> int:
@@ -161,7 +169,37 @@ class Recipe:
 
 
 # What may change when a run is continued: where the same data lies, and the machine it runs on.
-MOVABLE = frozenset({"data", "model.cache", "train.device", "train.eval_batch_size"})
+MOVABLE = frozenset({"data", "max_memory", "model.cache", "train.device", "train.eval_batch_size"})
+
+# Bytes of each unit; KB is 1,000 as on a disk's label, KiB 1,024.
+UNITS = {"B": 1} | {f"{p}B": 1000**i for i, p in enumerate("KMGT", 1)} | {f"{p}iB": 1024**i for i, p in enumerate("KMGT", 1)}
+
+
+def bytes_of(size: str) -> int:
+    """`2GB` in bytes. Units are B, KB to TB and KiB to TiB, in any case.
+
+    Raises:
+        ConfigError: no number, no unit or one that does not exist, or less than one byte.
+    """
+    found = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", size)
+    if found is None:
+        raise ConfigError(f"max_memory is {size!r}; possible is a number and a unit, 2GB or 512MiB for instance")
+    number, unit = float(found[1]), {name.lower(): name for name in UNITS}.get(found[2].lower())
+    if number <= 0:
+        raise ConfigError(f"max_memory is {size!r}; possible is a size above 0, 2GB or 512MiB for instance")
+    if unit is None:
+        raise ConfigError(f"max_memory is {size!r}: " + unknown_name("unit", found[2], UNITS))
+    if number * UNITS[unit] < 1:
+        raise ConfigError(f"max_memory is {size!r}, less than one byte; possible are 2GB or 512MiB for instance")
+    return int(number * UNITS[unit])
+
+
+def size_text(size: int) -> str:
+    """Bytes as `bytes_of` reads them, three figures or more, rounded up."""
+    for unit in ("TB", "GB", "MB", "KB"):
+        if size >= 100 * UNITS[unit]:
+            return f"{-(-size // UNITS[unit])}{unit}"
+    return f"{size}B"
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -6,12 +6,14 @@ never be matched with another sample's id.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from lossrank.columns import blocks, rows_of
 from lossrank.errors import DataError, StrategyError, listed, unknown_name
 from lossrank.ledger import SampleId
 
@@ -67,17 +69,16 @@ class Signals:
     def finite(self, column: str) -> Tensor:
         """The column [N], refused with the id of the first value that is not a number."""
         values = self[column]
-        bad = torch.isnan(values).flatten(1).any(1) if values.ndim > 1 else torch.isnan(values)
-        if bad.any():
-            names = [self.ids[row] for row in bad.nonzero().flatten().tolist()]
+        bad = [_not_numbers(values[block], block.start) for block in blocks(len(values))]
+        if names := [self.ids[row] for rows in bad for row in rows]:
             raise StrategyError(f"{column!r} is NaN for {len(names)} of {len(self)} samples: {listed(names)}")
         return values
 
     def take(self, rows: Sequence[int] | Tensor) -> Signals:
-        """The signals of some rows, in the order given."""
+        """The signals of some rows, in the order given. Of a mapped column many rows go into another mapped file."""
         index = torch.as_tensor(rows, dtype=torch.long)
         ids = tuple(self.ids[row] for row in index.tolist())
-        return Signals(ids, {name: column[index] for name, column in self.columns.items()})
+        return Signals(ids, {name: rows_of(column, index) for name, column in self.columns.items()})
 
     def joined(self, other: Signals) -> Signals:
         """These samples with the columns of `other` beside their own; samples that `other` lacks are left out.
@@ -92,7 +93,12 @@ class Signals:
         return Signals(kept.ids, {**kept.columns, **other.take([rows[i] for i in kept.ids]).columns})
 
     def sorted(self) -> Signals:
-        """The same signals in the order of their ids: what makes a choice independent of the pool's order."""
+        """The same signals in the order of their ids: what makes a choice independent of the pool's order.
+
+        Itself where it has that order already.
+        """
+        if all(left < right for left, right in itertools.pairwise(self.ids)):
+            return self
         return self.take(sorted(range(len(self)), key=self.ids.__getitem__))
 
     def top(self, column: str, n: int) -> list[SampleId]:
@@ -110,3 +116,9 @@ class Signals:
         """Refuse a budget that is not between 1 and the number of candidates."""
         if not 1 <= n <= len(self):
             raise StrategyError(f"asked to choose {n} samples; between 1 and the {len(self)} candidates are possible")
+
+
+def _not_numbers(values: Tensor, start: int) -> list[int]:
+    """Rows of a block that hold a NaN, counted from `start`."""
+    bad = torch.isnan(values).flatten(1).any(1) if values.ndim > 1 else torch.isnan(values)
+    return (bad.nonzero().flatten() + start).tolist() if bad.any() else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lossrank.errors import StrategyError
 
-__all__ = ["ROWS", "Points", "as_array"]
+__all__ = ["ROWS", "Points", "as_array", "one_thread"]
 
 ROWS = 8192  # rows read at once
 PAIRS = 4096  # pairs measured at once in float64
@@ -27,6 +28,21 @@ def as_array(rows: Tensor | npt.NDArray[np.floating]) -> npt.NDArray[np.floating
         plain: npt.NDArray[np.floating] = (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
         return plain
     return np.asarray(rows)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Products on this thread alone inside; the number of threads is given back, also on an error.
+
+    A product of a few milliseconds ends when its slowest thread does: where other work holds a core, that is a turn of
+    the scheduler later, every time.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Points:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossrank.errors import StrategyError
-from lossrank.strategies.distances import Points, as_array
+from lossrank.strategies.distances import Points, as_array, one_thread
 
 __all__ = ["k_center_greedy"]
 
@@ -29,7 +29,7 @@ def k_center_greedy(
 
     Distances to the nearest centre only shrink, so a stale one is an upper bound: only the rows that may be farthest
     are held to the centres they missed. Matrix products propose, with a bound of their rounding error; where that
-    cannot tell rows apart, squared distances summed in float64, without matrix products, decide.
+    cannot tell rows apart, squared distances summed in float64, without matrix products, decide. One thread does it.
 
     Args:
         features: [N, D] the candidates.
@@ -48,15 +48,20 @@ def k_center_greedy(
         raise StrategyError(f"candidates are {candidates.shape[1]} wide, centres {known.shape[1]}")
     if n == 0:
         return []
-    search = _Search(Points(candidates, known, n))
-    picked = [] if len(known) else [0]
+    with one_thread():
+        return _picked(_Search(Points(candidates, known, n)), n)
+
+
+def _picked(search: _Search, n: int) -> list[int]:
+    """n rows, the first of them row 0 where there is no centre yet."""
+    picked = [] if search.points.count else [0]
     if picked:
         search.pick(0)
     search.begin()
     while len(picked) < n:
         farthest = search.farthest()
         if farthest is None:  # everything left lies on a centre
-            left = np.setdiff1d(np.arange(len(candidates)), picked, assume_unique=True)
+            left = np.setdiff1d(np.arange(len(search.points)), picked, assume_unique=True)
             return picked + [int(row) for row in left[: n - len(picked)]]
         picked.append(farthest)
         search.pick(farthest)
