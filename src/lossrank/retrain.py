@@ -1,7 +1,7 @@
 """Selection alone: a fresh model for each round of a run, trained on what was chosen by then and nothing beside it.
 
-LL4AL trains the model together with its loss predictor, so its curve mixes two things: what it chose, and what the joint
-training did to the model. A fresh model without predictor, trained alike for every strategy, gives credit to the
+LL4AL trains the model together with its loss predictor, so its curve mixes two things: what it chose, and what the
+joint training did to the model. A fresh model without predictor, trained alike for every strategy, gives credit to the
 choice alone. `selection.jsonl` gets a line for each round, beside `rounds.jsonl`, which is left as it is.
 """
 

@@ -12,7 +12,6 @@ from lossrank.retrain import SELECTION
 __all__ = ["retrained"]
 
 
-
 def retrained(run: Run) -> Run:
     """The run with the metric and test loss of its fresh models; rounds without one are left out.
 
@@ -31,7 +30,9 @@ def retrained(run: Run) -> Run:
             if row.round in found
         )
     except FileNotFoundError:
-        raise RunError(f"{run.folder} has no {SELECTION}: `lossrank retrain {run.folder}` trains fresh models") from None
+        raise RunError(
+            f"{run.folder} has no {SELECTION}: `lossrank retrain {run.folder}` trains fresh models"
+        ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged: {error}; remove it and run `lossrank retrain {run.folder}`") from None
     return dataclasses.replace(run, rows=rows)
