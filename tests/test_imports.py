@@ -30,6 +30,7 @@ ORDER = (
     "pool",
     "duplicates",
     "transforms",
+    "columns",
     "signals",
     "ranking",
     "taps",
@@ -58,8 +59,10 @@ ORDER = (
     "compare",
     "exchange",
     "project",
+    "bridges",
     "testing",
     "project_commands",
+    "label_studio_commands",
     "commands",
     "cli",
 )

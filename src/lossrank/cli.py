@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 from lossrank.config import dump_recipe, load_recipe, recipe_parser
 from lossrank.errors import ConfigError, LossrankError
+from lossrank.label_studio_commands import label_studio
 from lossrank.project.layout import is_project
 from lossrank.project_commands import (
     add,
@@ -34,7 +35,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. A mistake of the user's is one line on stderr and status 2."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    arguments = [_spelled(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     parsed = _parser(arguments).parse_args(arguments, defaults=False)
     given = dict(parsed[parsed.subcommand].items())
     try:
@@ -45,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lossrank: stopped; the same command continues where this one was", file=sys.stderr)
         return 130
+
+
+def _spelled(argument: str) -> str:
+    """Options may be written with hyphens: `--max-memory` is `--max_memory`."""
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
 def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> int:
@@ -86,6 +93,7 @@ def select(
     model: str | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    max_memory: str | None = None,
 ) -> int:
     """Say what to label next: the next batch of a project, or, given two folders, once and without a project.
 
@@ -103,6 +111,8 @@ def select(
         model: a name of lossrank.models.MODELS or your own factory as package.module:function; small_cnn.
         epochs: passes over the labelled images; 40.
         seed: of everything random; 0.
+        max_memory: for what is collected to choose from, 2GB for instance; what would take more lies in files below
+            TMPDIR.
     """
     options: dict[str, Any] = {
         "strategy": strategy,
@@ -110,6 +120,7 @@ def select(
         "model": model,
         "epochs": epochs,
         "seed": seed,
+        "max_memory": max_memory,
     }
     given = {name: value for name, value in options.items() if value is not None}
     if is_project(folder):
@@ -259,6 +270,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
         undo,
         retire,
         add,
+        label_studio,
     )
 }
 TAKES_RECIPE = frozenset({"run"})
@@ -273,6 +285,8 @@ FLAGS = frozenset(
         "keep_good",
         "allow_different",
         "selection_only",
+        "anew",
+        "everything",
         "full",
     }
 )

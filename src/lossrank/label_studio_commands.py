@@ -1,0 +1,87 @@
+"""The command of the bridge to Label Studio, a typed function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+
+from lossrank.bridges.label_studio import Server, pull, push
+from lossrank.errors import ConfigError, listed
+from lossrank.project import Project
+
+__all__ = ["label_studio"]
+
+console = Console()
+
+
+def label_studio(
+    what: Literal["push", "pull", "sync"],
+    project: Path,
+    url: str = "http://localhost:8080",
+    served_below: Path | None = None,
+    anew: bool = False,
+    everything: bool = False,
+    allow_changed: bool = False,
+    patience: float = 60.0,
+) -> int:
+    """Push open questions to a Label Studio server, pull answers, skips and corrections, or sync: pull, then push.
+
+    The token is read from the environment variable LABEL_STUDIO_API_KEY and written nowhere.
+
+    Args:
+        what: push, pull or sync.
+        project: its folder.
+        url: the server's address.
+        served_below: of a push: the server's document root; pictures below it are served, not uploaded.
+        anew: of a push: make a new project on the server although there was one.
+        everything: of a pull: read every task, not only those that changed since the last pull.
+        allow_changed: of a pull: take answers about pictures that are gone or have changed since they were asked.
+        patience: seconds for which a server that does not answer is asked again.
+    """
+    of_push, of_pull = {"--served-below": served_below, "--anew": anew}, {"--everything": everything}
+    strange = [name for name, value in (of_push if what == "pull" else of_pull).items() if value and what != "sync"]
+    if strange:
+        raise ConfigError(f"{what} has no {listed(strange)}")
+    server = Server.from_environment(url, patience)
+    with Project.open(project) as opened:
+        if what != "push":
+            _pull(opened, server, everything, allow_changed)
+        if what == "push" or (what == "sync" and opened.ledger.open_questions()):
+            _push(opened, server, served_below, anew)
+        found = opened.status()
+    console.print(f"Next: {escape(found.next)}")
+    return 0
+
+
+def _push(project: Project, server: Server, served_below: Path | None, anew: bool) -> None:
+    with console.status("looking at the server") as spinner:
+        told = push(
+            project,
+            server,
+            served_below=served_below,
+            anew=anew,
+            on_progress=lambda done, of: spinner.update(f"{done} of {of} questions are there"),
+        )
+    counts = ((told.added, "added"), (told.there, "there already"), (told.doubles, "double tasks removed"))
+    console.print(", ".join(f"{count} {name}" for count, name in counts if count) or "nothing to add")
+    if told.missing:
+        console.print(f"[yellow]left out[/] {len(told.missing)} without a picture: {escape(listed(told.missing))}")
+    console.print(f"Label at {told.link.url}/projects/{told.link.number}", highlight=False)
+
+
+def _pull(project: Project, server: Server, everything: bool, allow_changed: bool) -> None:
+    told = pull(project, server, everything=everything, allow_changed=allow_changed)
+    for line in told.left_out:
+        console.print(f"[yellow]left out[/] {escape(line)}", highlight=False)
+    counts = (
+        (told.new, "new answers"),
+        (told.corrected, "corrected"),
+        (told.skipped, "skipped"),
+        (told.withdrawn, "answers taken back"),
+        (len(told.left_out), "left out"),
+        (told.foreign, "tasks of others"),
+    )
+    console.print(", ".join(f"{count} {name}" for count, name in counts if count) or "nothing new")
