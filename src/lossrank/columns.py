@@ -16,7 +16,7 @@ from torch import Tensor
 from lossrank.config import size_text
 from lossrank.errors import ConfigError, RunError
 
-__all__ = ["ROWS", "MemoryBudget", "blocks", "is_mapped", "mapped", "put", "rows_of"]
+__all__ = ["ROWS", "MemoryBudget", "blocks", "empty_beside", "is_mapped", "mapped", "put", "rows_of"]
 
 ROWS = 1024  # rows of a mapped column that are read, written or checked at once
 LARGEST = torch.finfo(torch.float16).max
@@ -68,8 +68,9 @@ class MemoryBudget:
             block += width[name] * min(rows[name], ROWS)
         if self.used + block > self.limit:
             raise ConfigError(
-                f"max_memory is {size_text(self.limit)}; the smallest that works here is {size_text(self.used + block)}: "
-                f"the numbers kept of single samples, and {ROWS:,} rows of {', '.join(sorted(tables)) or 'nothing else'}"
+                f"max_memory is {size_text(self.limit)}; the smallest that works here is "
+                f"{size_text(self.used + block)}: single numbers of every sample, and {ROWS:,} rows of the tables "
+                f"({', '.join(sorted(tables)) or 'of which there are none'})"
             )
 
 
@@ -104,14 +105,19 @@ def _reserve(handle: int, size: int, folder: Path) -> None:
         if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot reserve
             return
         raise RunError(
-            f"a column of {size_text(size)} does not fit max_memory, nor into {folder} ({error.strerror}): set TMPDIR to "
-            "a folder with more room, or raise max_memory"
+            f"a column of {size_text(size)} does not fit max_memory, nor into {folder} ({error.strerror}): set TMPDIR "
+            "to a folder with more room, or raise max_memory"
         ) from error
 
 
 def is_mapped(column: Tensor) -> bool:
     """Whether the tensor's numbers lie in a file."""
     return column.device.type == "cpu" and column.untyped_storage().filename is not None
+
+
+def empty_beside(column: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A tensor to be filled that lies where `column` does: in memory, or in a file of its own."""
+    return mapped(shape, dtype) if is_mapped(column) else torch.empty(*shape, dtype=dtype, device=column.device)
 
 
 def blocks(length: int) -> Iterator[slice]:
@@ -130,8 +136,8 @@ def put(column: Tensor, start: int, values: Tensor, name: str) -> None:
         largest = values.abs().nan_to_num(0, 0, 0).amax()
         if float(largest) > LARGEST:
             raise ConfigError(
-                f"column {name!r} holds {float(largest):g}, and half precision ends at {LARGEST:g}: raise max_memory, so "
-                "that it is kept in float32"
+                f"column {name!r} holds {float(largest):g}, and half precision ends at {LARGEST:g}: raise max_memory, "
+                "so that it is kept in float32"
             )
     column[start : start + len(values)] = values
 

@@ -181,6 +181,7 @@ def select_once(
     model: str = "small_cnn",
     epochs: int = 40,
     seed: int = 0,
+    max_memory: str | None = None,
 ) -> int:
     """Train on labelled class folders, rank a folder of unlabelled images, write the n best as CSV."""
     data = load_folder(labelled, image_size=image_size)
@@ -188,7 +189,14 @@ def select_once(
     if not 1 <= n <= len(pool):
         raise ConfigError(f"asked for {n} images; between 1 and the {len(pool)} in {unlabelled} are possible")
     train = TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
-    recipe = Recipe(dataset="folder", strategy=strategy, seed=seed, model=ModelRecipe(model), train=train)
+    recipe = Recipe(
+        dataset="folder",
+        strategy=strategy,
+        seed=seed,
+        model=ModelRecipe(model),
+        train=train,
+        max_memory=max_memory,
+    )
     experiment = dataclasses.replace(assemble(recipe, data, check_budget=False), pool=pool, labelled_pool=data.train)
     with _bars() as bars:
         task = bars.add_task("training", total=epochs, note=f"{len(data.train)} labelled images")

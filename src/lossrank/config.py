@@ -172,7 +172,9 @@ class Recipe:
 MOVABLE = frozenset({"data", "max_memory", "model.cache", "train.device", "train.eval_batch_size"})
 
 # Bytes of each unit; KB is 1,000 as on a disk's label, KiB 1,024.
-UNITS = {"B": 1} | {f"{p}B": 1000**i for i, p in enumerate("KMGT", 1)} | {f"{p}iB": 1024**i for i, p in enumerate("KMGT", 1)}
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)
+}
 
 
 def bytes_of(size: str) -> int:

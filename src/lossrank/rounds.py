@@ -21,7 +21,8 @@ from torch import nn
 
 from lossrank.attached import AttachedPredictor
 from lossrank.collect import Measurement, View, collect, measure
-from lossrank.config import Recipe
+from lossrank.columns import MemoryBudget
+from lossrank.config import Recipe, bytes_of
 from lossrank.duplicates import share_alike
 from lossrank.health import Evidence, cross_fitted, deal
 from lossrank.ledger import Ledger, SampleId
@@ -275,10 +276,12 @@ def choose(
 ) -> Choice:
     """Collect what the strategy needs and let it choose; fewer than `wanted` only where fewer can be read."""
     strategy = experiment.strategy
-    signals = collect(view, experiment.pool, ids, strategy.needs - strategy.makes).sorted()
+    budget = _memory(experiment, len(ids), len(labelled))
+    # In the order of the ids from the start: sorting what lies in a file would copy it.
+    signals = collect(view, experiment.pool, sorted(ids), strategy.needs - strategy.makes, budget=budget)
     if strategy.makes:
         signals = signals.joined(strategy.make(_scene(experiment, view, signals.ids, labelled, number, progress)))
-    known = collect(view, experiment.answered_pool, labelled, strategy.needs_labelled)
+    known = collect(view, experiment.answered_pool, sorted(labelled), strategy.needs_labelled, budget=budget)
     chosen = _select(experiment, signals, known, wanted, number)
     if not strategy.needs:  # nothing was read to choose: read the chosen now, and choose again without the broken
         while len(_readable(experiment.pool, chosen, len(chosen))) < len(chosen):
@@ -289,6 +292,16 @@ def choose(
     scores = dict(zip(signals.ids, signals.finite(strategy.score).tolist(), strict=True))
     ranking = [(i, scores[i]) for i in signals.top(strategy.score, len(signals))]
     return Choice([(i, scores[i]) for i in chosen], ranking)
+
+
+def _memory(experiment: Experiment, candidates: int, labelled: int) -> MemoryBudget:
+    """What the recipe allows for the columns of both passes."""
+    recipe, strategy = experiment.recipe, experiment.strategy
+    rows = {
+        name: candidates * (name in strategy.needs) + labelled * (name in strategy.needs_labelled)
+        for name in strategy.needs | strategy.needs_labelled
+    }
+    return MemoryBudget(None if recipe.max_memory is None else bytes_of(recipe.max_memory), rows)
 
 
 def _select(experiment: Experiment, signals: Signals, known: Signals, wanted: int, number: int) -> list[SampleId]:

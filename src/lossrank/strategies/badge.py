@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lossrank.columns import blocks, empty_beside
 from lossrank.errors import StrategyError
 from lossrank.ledger import SampleId
 from lossrank.signals import Signals
 from lossrank.strategies.base import Strategy
-from lossrank.strategies.k_means import factored_k_means_plus_plus
+from lossrank.strategies.k_means import factored_k_means_plus_plus, squared_norms
 
 __all__ = ["Badge"]
 
@@ -43,8 +44,8 @@ class Badge(Strategy):
         signals.require(n)
         ordered = signals.sorted()
         residual, embedding = gradient_factors(ordered.finite("probabilities"), ordered.finite("embedding"), self.bias)
-        norm = residual.square().sum(1) * embedding.square().sum(1)
-        rows = factored_k_means_plus_plus((residual, embedding), n, generator, first=int(norm.argmax()))
+        first = int(squared_norms((residual, embedding)).argmax())
+        rows = factored_k_means_plus_plus((residual, embedding), n, generator, first=first)
         return [ordered.ids[row] for row in rows]
 
 
@@ -65,5 +66,17 @@ def gradient_factors(probabilities: Tensor, embedding: Tensor, bias: bool = Fals
     for name, column in (("probabilities", probabilities), ("embedding", embedding)):
         if column.ndim != 2:
             raise StrategyError(f"gradients need {name!r} of shape [N, width]; found {list(column.shape)}")
-    predicted = F.one_hot(probabilities.argmax(1), probabilities.shape[1])
-    return probabilities - predicted, F.pad(embedding, (0, 1), value=1.0) if bias else embedding
+    residual = empty_beside(probabilities, probabilities.shape, probabilities.dtype)
+    for block in blocks(len(probabilities)):
+        part = probabilities[block]
+        residual[block] = part - F.one_hot(part.argmax(1), part.shape[1])
+    return residual, _with_ones(embedding) if bias else embedding
+
+
+def _with_ones(embedding: Tensor) -> Tensor:
+    """[N, D] with a 1 at the end of each row."""
+    length, width = embedding.shape
+    wide = empty_beside(embedding, (length, width + 1), embedding.dtype)
+    wide[:, :width] = embedding
+    wide[:, width] = 1.0
+    return wide

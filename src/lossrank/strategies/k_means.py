@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lossrank.columns import is_mapped
 from lossrank.errors import StrategyError
 
-__all__ = ["factored_k_means_plus_plus", "k_means_clusters", "k_means_plus_plus"]
+__all__ = ["factored_k_means_plus_plus", "k_means_clusters", "k_means_plus_plus", "squared_norms"]
 
 PROPOSALS = 64  # rows drawn at once
 ROWS, CENTRES = 4096, 1024  # a block of distances: 16 MiB in float32
@@ -110,14 +111,15 @@ class _Nearest:
 
     def __init__(self, factors: Sequence[Tensor], centres: Sequence[Tensor] | None, n: int) -> None:
         dtype = torch.float64 if all(factor.dtype == torch.float64 for factor in factors) else torch.float32
-        self.factors = [factor.detach().to("cpu", dtype) for factor in factors]
-        self.squares = _squares(self.factors)
+        self.dtype = dtype
+        self.factors = [factor.detach().cpu() for factor in factors]  # of any precision: read in blocks
+        self.squares = squared_norms(self.factors, dtype)
         self.count = len(centres[0]) if centres else 0
         self.centres = [torch.empty(self.count + n, factor.shape[1], dtype=dtype) for factor in self.factors]
         for buffer, known in zip(self.centres, centres or (), strict=False):
             buffer[: self.count] = known
         self.centre_squares = torch.zeros(self.count + n, dtype=dtype)
-        self.centre_squares[: self.count] = _squares([buffer[: self.count] for buffer in self.centres])
+        self.centre_squares[: self.count] = squared_norms([buffer[: self.count] for buffer in self.centres], dtype)
         if not bool(torch.isfinite(self.squares).all() and torch.isfinite(self.centre_squares).all()):
             raise StrategyError("features are not finite, or so large that their squared distances are not")
         # Closer than rounding can tell apart is the same point.
@@ -140,11 +142,14 @@ class _Nearest:
     def distances(self, rows: Tensor | slice, centres: slice) -> Tensor:
         """Squared distances of rows to centres, [rows, centres]."""
         return self._squared(
-            [factor[rows] for factor in self.factors],
+            self._read(rows),
             self.squares[rows],
             [buffer[centres] for buffer in self.centres],
             self.centre_squares[centres],
         )
+
+    def _read(self, rows: Tensor | slice) -> list[Tensor]:
+        return [factor[rows].to(self.dtype) for factor in self.factors]
 
     def _squared(self, a: list[Tensor], a_squares: Tensor, b: list[Tensor], b_squares: Tensor) -> Tensor:
         inner = a[0] @ b[0].T
@@ -180,7 +185,7 @@ class _Nearest:
         The proposals are independent draws from one set of bounds, so a later one is as good a draw as the first.
         """
         bound, fresh = self.nearest[rows], self.measure(rows)
-        own = [factor[torch.from_numpy(rows)] for factor in self.factors]
+        own = self._read(torch.from_numpy(rows))
         squares = self.squares[torch.from_numpy(rows)]
         among = self._squared(own, squares, own, squares).numpy()
         accepted: list[int] = []
@@ -209,7 +214,8 @@ def k_means_clusters(features: Tensor, clusters: int, generator: torch.Generator
     points = features.detach().cpu().numpy()
     clusters = min(clusters, len(points))
     if clusters <= 50:
-        kind = KMeans(clusters, n_init=1, random_state=seed)
+        # A column in a file is no other's: it may be centred in place, which a second copy would be made for.
+        kind = KMeans(clusters, n_init=1, random_state=seed, copy_x=not is_mapped(features))
     else:
         start = points[k_means_plus_plus(points, clusters, generator)]
         batch = min(5000, len(points))
@@ -219,11 +225,13 @@ def k_means_clusters(features: Tensor, clusters: int, generator: torch.Generator
         return np.asarray(kind.fit_predict(points), dtype=np.int64)
 
 
-def _squares(factors: Sequence[Tensor]) -> Tensor:
+def squared_norms(factors: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> Tensor:
     """Squared norm of each point, [N]; no second copy of a factor is made."""
-    norm = torch.ones(len(factors[0]), dtype=factors[0].dtype)
-    for factor in factors:
-        norm = norm * torch.linalg.vector_norm(factor, dim=1).square()
+    norm = torch.ones(len(factors[0]), dtype=dtype)
+    for start in range(0, len(norm), ROWS):
+        block = slice(start, start + ROWS)
+        for factor in factors:
+            norm[block] *= torch.linalg.vector_norm(factor[block].to(dtype), dim=1).square()
     return norm
 
 

@@ -63,16 +63,16 @@ def largest_cluster_maximum_distance(features: Tensor, centres: Tensor, n: int) 
     if len(centres) and centres.shape[1:] != features.shape[1:]:
         raise StrategyError(f"candidates are {features.shape[1]} wide, centres {centres.shape[1]}")
     points = features.detach().cpu()
-    points = points if points.dtype == torch.float64 else points.float()
-    squares = points.square().sum(1)
-    nearest, cluster = _assigned(points, centres.to(points))
+    dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
+    squares = torch.cat([part.to(dtype).square().sum(1) for part in torch.split(points, BLOCK)])
+    nearest, cluster = _assigned(points, centres.to("cpu", dtype))
     free = torch.ones(len(points), dtype=torch.bool)
     picked: list[int] = []
     while len(picked) < n:
         row = _next(nearest, cluster, free, squares)
         picked.append(row)
         free[row] = False
-        distance = (squares - 2 * (points @ points[row]) + squares[row]).clamp_(min=0)
+        distance = (squares - 2 * _products(points, points[row].to(dtype)) + squares[row]).clamp_(min=0)
         distance[row] = 0.0
         closer = distance < nearest
         nearest[closer] = distance[closer]
@@ -83,9 +83,16 @@ def largest_cluster_maximum_distance(features: Tensor, centres: Tensor, n: int) 
 def _assigned(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Of each row the squared distance [N] to its nearest centre, and which one [N]."""
     if not len(centres):
-        return torch.full((len(points),), torch.inf, dtype=points.dtype), torch.zeros(len(points), dtype=torch.long)
-    parts = [torch.cdist(part, centres).min(1) for part in torch.split(points, BLOCK)]
+        return torch.full((len(points),), torch.inf, dtype=centres.dtype), torch.zeros(len(points), dtype=torch.long)
+    parts = [torch.cdist(part.to(centres), centres).min(1) for part in torch.split(points, BLOCK)]
     return torch.cat([p.values for p in parts]).square(), torch.cat([p.indices for p in parts])
+
+
+def _products(points: Tensor, one: Tensor) -> Tensor:
+    """Inner products [N] of all rows with one, in its precision; rows of another are converted a block at a time."""
+    if points.dtype == one.dtype:
+        return points @ one
+    return torch.cat([part.to(one) @ one for part in torch.split(points, BLOCK)])
 
 
 def _next(nearest: Tensor, cluster: Tensor, free: Tensor, squares: Tensor) -> int:

@@ -59,10 +59,11 @@ class ProbCover(Strategy):
     def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         signals.require(n)
         ordered = signals.sorted()
-        embedding, known = unit_embeddings(ordered, labelled)
+        points = unit_embeddings(ordered, labelled)
+        embedding, known = points[: len(ordered)], points[len(ordered) :]
         delta = self.delta
         if delta is None:
-            delta = pure_radius(torch.cat([embedding, known]), self.clusters, self.purity, generator)
+            delta = pure_radius(points, self.clusters, self.purity, generator)
         rows = greedy_cover(embedding, known, delta, n)
         if len(rows) < n:
             order = torch.randperm(len(ordered), generator=generator).numpy()
@@ -133,7 +134,7 @@ def _covering(points: Tensor, covered: npt.NDArray[np.int64], delta: float) -> n
 def _inside(left: Tensor, right: Tensor, delta: float) -> Tensor:
     """Which pairs are nearer than delta, [L, R]: |l|^2 + |r|^2 - 2 l.r < delta^2, in two passes over the pairs."""
     slack = (left.square().sum(1, keepdim=True) - max(delta, SAME) ** 2) / 2
-    return torch.addmm(right.square().sum(1) / 2, left, right.T, beta=-1) > slack
+    return torch.addmm(torch.linalg.vector_norm(right, dim=1).square() / 2, left, right.T, beta=-1) > slack
 
 
 def _distance(left: Tensor, right: Tensor) -> Tensor:

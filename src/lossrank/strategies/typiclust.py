@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lossrank.columns import blocks, empty_beside
 from lossrank.errors import StrategyError
 from lossrank.ledger import SampleId
 from lossrank.signals import Signals
@@ -55,8 +56,9 @@ class TypiClust(Strategy):
     def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         signals.require(n)
         ordered = signals.sorted()
-        embedding, known = unit_embeddings(ordered, labelled)
-        clusters = k_means_clusters(torch.cat([embedding, known]), min(len(known) + n, self.most_clusters), generator)
+        points = unit_embeddings(ordered, labelled)
+        embedding = points[: len(ordered)]
+        clusters = k_means_clusters(points, min(len(labelled) + n, self.most_clusters), generator)
         own, taken = clusters[: len(ordered)], clusters[len(ordered) :]
         free = {int(cluster): np.flatnonzero(own == cluster) for cluster in np.unique(own)}
         rows: list[int] = []
@@ -87,9 +89,9 @@ class TypiClust(Strategy):
                 heapq.heappush(queue, (small, count + 1, size, cluster))
 
 
-def unit_embeddings(candidates: Signals, labelled: Signals) -> tuple[Tensor, Tensor]:
-    """Embeddings of candidates [N, D] and of the labelled [M, D], sorted by id, in float32 and of unit length (as both
-    low-budget papers take them); a zero embedding stays zero.
+def unit_embeddings(candidates: Signals, labelled: Signals) -> Tensor:
+    """Embeddings of candidates, then of the labelled, [N + M, D]: sorted by id, in float32 and of unit length (as both
+    low-budget papers take them); a zero embedding stays zero. In a file where the candidates' embeddings lie in one.
 
     Raises:
         StrategyError: a value is NaN, or the widths differ.
@@ -102,7 +104,11 @@ def unit_embeddings(candidates: Signals, labelled: Signals) -> tuple[Tensor, Ten
         raise StrategyError(
             f"embeddings of the candidates are {embedding.shape[1]} wide, those of the labelled {list(known.shape[1:])}"
         )
-    return F.normalize(embedding.float()).cpu(), F.normalize(known.float()).cpu()
+    points = empty_beside(embedding.cpu(), (len(embedding) + len(known), embedding.shape[1]), torch.float32)
+    for part, start in ((embedding, 0), (known, len(embedding))):
+        for block in blocks(len(part)):
+            points[start + block.start : start + block.stop] = F.normalize(part[block].float())
+    return points
 
 
 def most_typical(points: Tensor, neighbours: int) -> int:
