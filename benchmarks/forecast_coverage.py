@@ -10,6 +10,7 @@ of the last step, give or take its spread over the steps so far.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def check(run: Run, last: int) -> tuple[bool, bool, float]:
     step = labels[last] - labels[last - 1]
     gain, low, high = forecast(labels[:last], values[:last], step, run.metric.higher_is_better, bound)
     seen = sign * (values[last] - values[last - 1])
-    steps = [sign * (b - a) for a, b in zip(values[: last - 1], values[1:last], strict=True)]
+    steps = [sign * (b - a) for a, b in itertools.pairwise(values[:last])]
     half = NORMAL_80 * statistics.stdev(steps)
     return low <= seen <= high, abs(seen - steps[-1]) <= half, abs(seen - gain)
 

@@ -115,8 +115,8 @@ def _summary(found: Comparison, target: float | None) -> Sheet:
         saved = None if base is None else labels_saved(found.budgets, found.sign * values, found.sign * base, goal)
         row += [None] * 4 if saved is None else [saved.needed, saved.saved, saved.low, saved.high]
         rows.append(tuple(row))
-    columns = ("strategy", "mean over the budget", "low", "high", f"at {found.budgets[-1]} labels")
-    columns += ("labels to target", "labels saved", "saved, low", "saved, high")
+    figures = ("mean over the budget", "low", "high", f"at {found.budgets[-1]} labels")
+    columns = ("strategy", *figures, "labels to target", "labels saved", "saved, low", "saved, high")
     aim = f"{target:g}" if target is not None else f"what {found.baseline} reaches at {found.budgets[-1]} labels"
     caption = f"{found.metric.title}. Mean over the budget: area under the curve over its range. "
     caption += "Intervals: 95 % bootstrap over seeds."
