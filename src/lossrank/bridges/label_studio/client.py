@@ -73,7 +73,10 @@ class Server:
             Gone: it has nothing there.
             BridgeError: it cannot be reached, or refuses.
         """
-        return self._json(self._sent("GET", path, query))
+        found = self._json(self._sent("GET", path, query))
+        if not isinstance(found, Mapping | list):
+            raise self._strange()
+        return found
 
     def post(self, path: str, content: Any, **query: Any) -> Any:
         """Send JSON once.
@@ -181,7 +184,10 @@ class Server:
         try:
             return json.loads(response.data) if response.data else None
         except ValueError:
-            raise BridgeError(f"{self.url} does not answer as Label Studio does: no JSON came back") from None
+            raise self._strange() from None
+
+    def _strange(self) -> BridgeError:
+        return BridgeError(f"{self.url} does not answer as Label Studio does: no JSON came back")
 
     def _refused(self, response: BaseHTTPResponse) -> BridgeError:
         kind, advice = (

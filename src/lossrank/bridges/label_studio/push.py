@@ -27,7 +27,7 @@ from lossrank.project import Project
 
 __all__ = ["Pushed", "push", "score_of"]
 
-BATCH = 20  # pictures and tasks of one request: what a kill may leave behind
+BATCH = 50  # pictures and tasks of one request: what a kill may leave behind
 TRIES = 8  # looks at a server whose answers to writes were lost
 VERSION = "lossrank"  # of predictions; the tool serves by score only those of the project's own version
 SHOWN = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})  # what the server takes and every browser shows
