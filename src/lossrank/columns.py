@@ -120,10 +120,10 @@ def empty_beside(column: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Te
     return mapped(shape, dtype) if is_mapped(column) else torch.empty(*shape, dtype=dtype, device=column.device)
 
 
-def blocks(length: int) -> Iterator[slice]:
+def blocks(length: int, rows: int = ROWS) -> Iterator[slice]:
     """All rows, a block at a time."""
-    for start in range(0, length, ROWS):
-        yield slice(start, min(start + ROWS, length))
+    for start in range(0, length, rows):
+        yield slice(start, min(start + rows, length))
 
 
 def put(column: Tensor, start: int, values: Tensor, name: str) -> None:

@@ -32,6 +32,8 @@ COLUMNS: Mapping[str, str] = {
 
 A strategy may make further columns itself (`Strategy.makes`)."""
 
+CHECKED = 8192  # rows looked through for NaN at once
+
 
 @dataclass(frozen=True)
 class Signals:
@@ -69,7 +71,7 @@ class Signals:
     def finite(self, column: str) -> Tensor:
         """The column [N], refused with the id of the first value that is not a number."""
         values = self[column]
-        bad = [_not_numbers(values[block], block.start) for block in blocks(len(values))]
+        bad = [_not_numbers(values[block], block.start) for block in blocks(len(values), CHECKED)]
         if names := [self.ids[row] for rows in bad for row in rows]:
             raise StrategyError(f"{column!r} is NaN for {len(names)} of {len(self)} samples: {listed(names)}")
         return values

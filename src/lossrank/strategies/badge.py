@@ -14,6 +14,7 @@ from lossrank.errors import StrategyError
 from lossrank.ledger import SampleId
 from lossrank.signals import Signals
 from lossrank.strategies.base import Strategy
+from lossrank.strategies.distances import one_thread
 from lossrank.strategies.k_means import factored_k_means_plus_plus, squared_norms
 
 __all__ = ["Badge"]
@@ -43,9 +44,10 @@ class Badge(Strategy):
     def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         signals.require(n)
         ordered = signals.sorted()
-        residual, embedding = gradient_factors(ordered.finite("probabilities"), ordered.finite("embedding"), self.bias)
-        first = int(squared_norms((residual, embedding)).argmax())
-        rows = factored_k_means_plus_plus((residual, embedding), n, generator, first=first)
+        with one_thread():
+            factors = gradient_factors(ordered.finite("probabilities"), ordered.finite("embedding"), self.bias)
+            first = int(squared_norms(factors).argmax())
+            rows = factored_k_means_plus_plus(factors, n, generator, first=first)
         return [ordered.ids[row] for row in rows]
 
 

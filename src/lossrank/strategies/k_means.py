@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossrank.columns import is_mapped
 from lossrank.errors import StrategyError
+from lossrank.strategies.distances import one_thread
 
 __all__ = ["factored_k_means_plus_plus", "k_means_clusters", "k_means_plus_plus", "squared_norms"]
 
@@ -87,12 +88,20 @@ def factored_k_means_plus_plus(
     picked: list[int] = []
     if n == 0:
         return picked
-    field = _Nearest(factors, centres, n)
-    if first is None and not field.count:
-        first = int(_draw(share if share.any() else np.ones(total), 1, generator)[0])
-    if first is not None:
-        picked.append(first)
-        field.add(picked)
+    with one_thread():
+        field = _Nearest(factors, centres, n)
+        if first is None and not field.count:
+            first = int(_draw(share if share.any() else np.ones(total), 1, generator)[0])
+        if first is not None:
+            picked.append(first)
+            field.add(picked)
+        return _drawn(field, share, picked, n, generator)
+
+
+def _drawn(
+    field: _Nearest, share: npt.NDArray[np.float64], picked: list[int], n: int, generator: torch.Generator
+) -> list[int]:
+    """The rows in `picked`, and others drawn after them until there are n."""
     field.measure_all()
     while len(picked) < n:
         mass = share * field.nearest
