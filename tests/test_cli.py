@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -77,6 +78,27 @@ def test_select_writes_the_ids_to_label_next(pictures: tuple[Path, Path], tmp_pa
     assert not any("broken" in row["id"] for row in rows)
     scores = [float(row["score"]) for row in rows]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_select_with_a_frozen_trunk_ranks_features_of_the_unlabelled(
+    pictures: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    labelled, unlabelled = pictures
+    (unlabelled / "sub" / "broken.png").write_bytes(b"not a picture")
+    out = tmp_path / "next.csv"
+    options = ["--n", "7", "--out", str(out), "--image_size", "32", "--epochs", "2", "--trunk", "frozen"]
+    assert main(["select", str(labelled), str(unlabelled), "--strategy", "entropy", *options]) == 0
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert len({row["id"] for row in rows}) == 7
+    assert all((unlabelled / row["id"]).is_file() and "broken" not in row["id"] for row in rows)
+    assert len({row["score"] for row in rows}) == 7
+    assert "left out sub/broken.png" in capsys.readouterr().out
+    features = [np.load(path) for path in tmp_path.glob("home/.cache/lossrank/features/*/features.npy")]
+    counts = sorted(len(kept) for kept in features)
+    assert sum(counts) == 160  # to learn from, to measure on, and the 40 that are ranked
+    assert 40 in counts
+    assert {kept.shape[1:] for kept in features} == {(1, 1280)}
 
 
 def test_select_refuses_more_than_there_is(

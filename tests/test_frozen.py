@@ -162,6 +162,17 @@ def test_pose_learns_from_maps(tmp_path: Path) -> None:
         assemble(recipe(tmp_path, "pose", mirror=True), given)
 
 
+@pytest.mark.parametrize("strategy", ["vaal", "subsample"])
+def test_a_strategy_that_learns_from_pictures_is_refused_before_anything_is_read(
+    tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("features were computed"))
+    options = {"of": "vaal"} if strategy == "subsample" else {}
+    told = dataclasses.replace(recipe(tmp_path), strategy=strategy, strategy_options=options)
+    with pytest.raises(ConfigError, match=rf"'{strategy}' learns from pictures, .* possible are model.trunk: train"):
+        assemble(told, data())
+
+
 def test_grey_pictures_are_read_and_what_are_no_bytes_is_refused(tmp_path: Path) -> None:
     given = data()
     grey = next(given.train.batches()).inputs[:, :1]

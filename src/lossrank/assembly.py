@@ -47,6 +47,11 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
     data = with_long_tail(data or load_data(recipe), recipe.long_tail, recipe.seed)
     data = with_flips(data, recipe.label_noise, recipe.seed)
     if recipe.model.trunk == "frozen":
+        if strategy.needs_images:
+            raise ConfigError(
+                f"strategy {strategy.name!r} learns from pictures, and of a frozen trunk there are features alone; "
+                "possible are model.trunk: train, or another strategy"
+            )
         data = freeze(recipe, data, runtime)
     task = build_task(recipe, data)
     if check_budget:

@@ -91,6 +91,7 @@ def select(
     strategy: str | None = None,
     image_size: int | None = None,
     model: str | None = None,
+    trunk: Literal["train", "frozen"] | None = None,
     epochs: int | None = None,
     seed: int | None = None,
     max_memory: str | None = None,
@@ -109,6 +110,7 @@ def select(
         strategy: without a project, as all that follows: a name that `lossrank strategies` lists; lossrank.
         image_size: side in pixels to which images are scaled; 64.
         model: a name of lossrank.models.MODELS or your own factory as package.module:function; small_cnn.
+        trunk: frozen: a head learns on features of a pretrained model, efficientnet_lite0 if none is named.
         epochs: passes over the labelled images; 40.
         seed: of everything random; 0.
         max_memory: for what is collected to choose from, 2GB for instance; what would take more lies in files below
@@ -118,6 +120,7 @@ def select(
         "strategy": strategy,
         "image_size": image_size,
         "model": model,
+        "trunk": trunk,
         "epochs": epochs,
         "seed": seed,
         "max_memory": max_memory,

@@ -105,6 +105,8 @@ def _cannot_give(name: str, view: View, further: Iterable[str]) -> str:
     who = f"{' and '.join(others)} can" if others else "no task of lossrank can"
     if name == "predicted_loss":
         who = "a strategy with a predictor can, and this one has none"
+    if name == "uncertainty":
+        who = "it was not asked to: task_options: {uncertainty: dropout} of a regression"
     return f"{type(view.task).__name__} cannot give {name!r} ({who}): " + unknown_name("column", name, can)
 
 

@@ -8,7 +8,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL.Image import Image
 from rich.console import Console
@@ -25,6 +25,7 @@ from lossrank.config import BudgetRecipe, ModelRecipe, Recipe, TrainRecipe, chan
 from lossrank.datasets import ImageData, load_folder, load_unlabelled
 from lossrank.errors import ConfigError, LossrankError
 from lossrank.folder import write_atomic
+from lossrank.frozen import freeze
 from lossrank.ledger import SampleId
 from lossrank.report import final_table, find_runs, print_table, read_runs, write_report
 from lossrank.retrain import retrain
@@ -178,7 +179,8 @@ def select_once(
     n: int = 100,
     strategy: str = "lossrank",
     image_size: int = 64,
-    model: str = "small_cnn",
+    model: str | None = None,
+    trunk: Literal["train", "frozen"] = "train",
     epochs: int = 40,
     seed: int = 0,
     max_memory: str | None = None,
@@ -188,16 +190,21 @@ def select_once(
     pool = load_unlabelled(unlabelled, image_size=image_size)
     if not 1 <= n <= len(pool):
         raise ConfigError(f"asked for {n} images; between 1 and the {len(pool)} in {unlabelled} are possible")
+    frozen = trunk == "frozen"
     train = TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
+    if frozen:
+        train = TrainRecipe(epochs=epochs, batch_size=32, optimizer="adam", lr=1e-3, weight_decay=0.0)
     recipe = Recipe(
         dataset="folder",
         strategy=strategy,
         seed=seed,
-        model=ModelRecipe(model),
+        model=ModelRecipe(model or ("efficientnet_lite0" if frozen else "small_cnn"), trunk=trunk),
         train=train,
         max_memory=max_memory,
     )
-    experiment = dataclasses.replace(assemble(recipe, data, check_budget=False), pool=pool, labelled_pool=data.train)
+    experiment = assemble(recipe, data, check_budget=False)
+    seen = freeze(recipe, dataclasses.replace(data, train=pool), experiment.runtime).train if frozen else pool
+    experiment = dataclasses.replace(experiment, pool=seen, labelled_pool=experiment.pool)
     with _bars() as bars:
         task = bars.add_task("training", total=epochs, note=f"{len(data.train)} labelled images")
         watcher = Watcher(on_epoch=lambda done, epochs: bars.update(task, completed=done))
@@ -207,9 +214,9 @@ def select_once(
         learn(experiment, learner, labels, 0, watcher)
         view = look(experiment, learner)
         bars.add_task("ranking", total=None, note=f"{len(pool)} unlabelled images")
-        choice = choose(experiment, view, pool.ids, list(labels), n, 0)
+        choice = choose(experiment, view, seen.ids, list(labels), n, 0)
     _write_choice(out, choice.asked)
-    _tell_health(measure(view, data.test, data.test.ids, experiment.strategy.score), len(data.test))
+    _tell_health(measure(view, experiment.test, data.test.ids, experiment.strategy.score), len(data.test))
     for sample, why in {**data.train.unreadable, **pool.unreadable}.items():
         console.print(f"[yellow]left out[/] {escape(sample)}: {escape(why)}")
     console.print(f"The {len(choice.asked)} images to label next are in [bold]{out}[/], the most useful first")

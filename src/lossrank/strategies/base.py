@@ -38,6 +38,8 @@ class PredictorPlan:
     """Share of the epochs after which the gradient into the model is stopped: 0 = always stopped (L2R-AL)."""
     summary: bool = False
     """Whether the task's summary of the model's own output is a second input."""
+    hints: bool = False
+    """Whether the prediction begins as the task's own uncertainties (`Task.hints`) and learns what to add to them."""
     features: bool = True
     """Whether the tapped features are an input at all."""
     hidden: int = 128
@@ -56,6 +58,8 @@ class PredictorPlan:
     """Dropout before the last layer of the predictor."""
     steps: int = 2000
     """Steps of a fit after training."""
+    lists: int = 1
+    """Lists a step of a fit after training ranks."""
     passes: int = 4
     """Augmented passes over the labelled set whose losses a fit after training learns from."""
     list_size: int | None = None
@@ -128,6 +132,8 @@ class Strategy(ABC):
     """Columns among `needs` that the strategy computes itself, in `make`."""
     needs_earlier: ClassVar[bool] = False
     """Whether `make` reads the model as it was before this round's training."""
+    needs_images: ClassVar[bool] = False
+    """Whether `make` learns from pictures themselves, which the features of a frozen trunk cannot stand for."""
     score: ClassVar[str | None] = None
     """The column that ranks single samples, if the strategy has one: its Spearman with the true loss is measured."""
     paper: ClassVar[str] = ""

@@ -60,6 +60,7 @@ class VAAL(Ranked):
     name: ClassVar[str] = "vaal"
     needs: ClassVar[frozenset[str]] = frozenset({"unlabelled"})
     makes: ClassVar[frozenset[str]] = frozenset({"unlabelled"})
+    needs_images: ClassVar[bool] = True
     score: ClassVar[str | None] = "unlabelled"
     cost: ClassVar[str] = "two networks (23 million weights) trained anew by 100 passes over the pool: wants a GPU"
     paper: ClassVar[str] = "Sinha, Ebrahimi & Darrell, Variational Adversarial Active Learning, ICCV 2019"

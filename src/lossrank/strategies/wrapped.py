@@ -16,7 +16,7 @@ from lossrank.strategies.ranked import Ranked
 
 __all__ = ["Refined", "Subsample"]
 
-FOLLOWED = ("makes", "needs_earlier", "score", "cost")
+FOLLOWED = ("makes", "needs_earlier", "needs_images", "score", "cost")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Subsample(Strategy):
     def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> list[SampleId]:
         signals.require(n)
         ordered = signals.sorted()
+        for column in sorted(self.needs):
+            ordered.finite(column)  # here too, so that a NaN is refused whether or not it is drawn
         rows = torch.randperm(len(ordered), generator=generator)[: max(n, self.candidates)]
         return self.of.select(ordered.take(rows.sort().values), labelled, n, generator)
 

@@ -107,8 +107,8 @@ class Regression(Task):
         self.asked, self.draws = uncertainty, DRAWS[uncertainty] if draws is None else draws
         if self.draws < (1 if uncertainty == "none" else 2):
             raise ConfigError(f"draws is {draws}; {uncertainty} needs 2 or more")
-        last = f"members.{self.draws - 1}."
-        self.taps = tuple(last + tap for tap in taps) if uncertainty == "ensemble" else tuple(taps)
+        within = {"dropout": "model.", "ensemble": f"members.{self.draws - 1}."}.get(uncertainty, "")
+        self.taps = tuple(within + tap for tap in taps)
         self.has_uncertainty = uncertainty != "none"
         self._build = build
 
