@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -35,8 +34,11 @@ def attempt(what: str) -> Iterator[None]:
 
 @contextmanager
 def random_state_untouched(what: str) -> Iterator[None]:
-    """Nothing inside may draw from a global generator; the state is given back."""
-    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    """Nothing inside may draw from a global generator; the state is given back.
+
+    Python's own is left out: tools that check types while tests run draw from it (beartype).
+    """
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     try:
         yield
         moved = [
@@ -44,7 +46,6 @@ def random_state_untouched(what: str) -> Iterator[None]:
             for name, same in (
                 ("torch", torch.equal(torch_state, torch.get_rng_state())),
                 ("numpy", _equal(numpy_state, np.random.get_state())),  # noqa: NPY002
-                ("random", python_state == random.getstate()),
             )
             if not same
         ]
@@ -52,7 +53,6 @@ def random_state_untouched(what: str) -> Iterator[None]:
     finally:
         torch.set_rng_state(torch_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
-        random.setstate(python_state)
 
 
 def _equal(one: Any, other: Any) -> bool:

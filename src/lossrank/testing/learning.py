@@ -84,11 +84,11 @@ def only_reads(lived: Lived) -> None:
     model = lived.learner.model
     model.train()
     next(iter(model.children())).eval()  # a mixture of modes, as a frozen trunk has it
-    with model_untouched(model, "collecting"), random_state_untouched("collecting"):
+    with random_state_untouched("collecting"), model_untouched(model, "collecting"):
         lived.read(lived.world.candidates)
     if lived.strategy.makes:
         model.eval()
-        with model_untouched(model, f"{lived.name}: make"), random_state_untouched(f"{lived.name}: make"):
+        with random_state_untouched(f"{lived.name}: make"), model_untouched(model, f"{lived.name}: make"):
             lived.made()
     model.eval()
 
