@@ -105,6 +105,85 @@ def test_files_that_are_no_ledger(tmp_path: Path) -> None:
         Ledger.open(tmp_path / "newer")
 
 
+FORMAT_1 = """
+CREATE TABLE event (
+    number  INTEGER PRIMARY KEY,
+    time    TEXT NOT NULL,
+    kind    TEXT NOT NULL CHECK (kind IN ('ask', 'answer', 'revise', 'skip', 'retire')),
+    sample  TEXT NOT NULL,
+    batch   INTEGER,
+    rank    INTEGER,
+    score   REAL,
+    value   TEXT,
+    source  TEXT NOT NULL
+);
+CREATE UNIQUE INDEX asked_once ON event (sample) WHERE kind = 'ask';
+CREATE UNIQUE INDEX answered_once ON event (sample) WHERE kind = 'answer';
+CREATE INDEX by_kind ON event (kind, sample);
+CREATE INDEX by_batch ON event (batch, rank) WHERE kind = 'ask';
+CREATE TRIGGER never_changed BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER never_deleted BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+INSERT INTO event VALUES (1, '2026-01-01T00:00:00.000+00:00', 'ask', 'b', 0, 0, 2.5, NULL, 'initial');
+INSERT INTO event VALUES (2, '2026-01-01T00:00:00.000+00:00', 'ask', 'a', 0, 1, NULL, NULL, 'initial');
+INSERT INTO event VALUES (3, '2026-01-02T00:00:00.000+00:00', 'answer', 'a', NULL, NULL, NULL, '"cat"', 'ann');
+INSERT INTO event VALUES (4, '2026-01-03T00:00:00.000+00:00', 'revise', 'a', NULL, NULL, NULL, '"dog"', 'bob');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_ledger_of_format_1_is_brought_up_with_all_it_holds(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "old")
+    connection.executescript(FORMAT_1)
+    connection.close()
+    for _ in range(2):
+        with Ledger.open(tmp_path / "old") as ledger:
+            assert [(e.number, e.kind, e.sample, e.value, e.source) for e in ledger.history()][:4] == [
+                (1, "ask", "b", None, "initial"),
+                (2, "ask", "a", None, "initial"),
+                (3, "answer", "a", "cat", "ann"),
+                (4, "revise", "a", "dog", "bob"),
+            ]
+            assert ledger.batch(0) == (Choice("b", 2.5, 0), Choice("a", None, 1))
+            assert ledger.labelled() == {"a": "dog"}
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                ledger._connection.execute("DELETE FROM event")
+    with Ledger.open(tmp_path / "old") as ledger:
+        assert [event.number for event in ledger.undo(["a"], "ann")] == [4]
+        assert ledger.labelled() == {"a": "cat"}
+
+
+def test_what_was_taken_back_is_open_again_and_stays_in_history(ledger: Ledger) -> None:
+    ledger.ask(0, [("a", None), ("b", None)], "initial")
+    ledger.answer({"a": 1}, "file")
+    ledger.skip(["b"], "dark")
+    assert [e.sample for e in ledger.undo(None, "ann")] == ["b"]
+    assert [(e.sample, e.value) for e in ledger.undo(None, "ann")] == [("a", 1)]
+    assert ledger.open_questions() == ("a", "b")
+    assert ledger.labelled() == {}
+    ledger.answer({"a": 2}, "file")
+    assert ledger.labelled() == {"a": 2}
+    with pytest.raises(LedgerError, match="'b' has no answer, correction, skip or retirement to take back"):
+        ledger.undo(["b"], "ann")
+    assert [e.kind for e in ledger.history()][2:] == ["answer", "skip", "undo", "undo", "answer"]
+
+
+def test_calls_together_are_kept_or_lost_together(ledger: Ledger) -> None:
+    ledger.ask(0, [("a", None), ("b", None)], "initial")
+
+    def both() -> None:
+        with ledger.together():
+            ledger.answer({"a": 1}, "file")
+            ledger.answer({"z": 1}, "file")
+
+    with pytest.raises(LedgerError, match="never asked: z"):
+        both()
+    assert ledger.labelled() == {}
+    with ledger.together():
+        assert ledger.ask(None, [("c", None)], "next") == 1
+        ledger.answer({"a": 1, "c": 2}, "file")
+    assert ledger.labelled() == {"a": 1, "c": 2}
+
+
 def test_a_full_disk_takes_back_the_call_and_nothing_else(ledger: Ledger) -> None:
     ledger.ask(0, [("a", None)], "initial")
     pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]

@@ -29,8 +29,8 @@ def write_folders(path: Path, questions: Sequence[Question], vocabulary: Vocabul
         RunError: a picture is missing, or the disk is full.
     """
     try:
-        for name in (*vocabulary.names, SKIP):
-            (path / _folder(name)).mkdir(parents=True, exist_ok=True)
+        for name in (*map(_folder, vocabulary.names), SKIP):
+            (path / name).mkdir(parents=True, exist_ok=True)
         there = {sample for sample, _ in _pictures(path)}
         for q in questions:
             folder = path / TODO / (_folder(q.prediction) if isinstance(q.prediction, str) else "")

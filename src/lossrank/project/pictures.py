@@ -106,7 +106,13 @@ def open_pictures(layout: Layout, ids: set[SampleId]) -> Pictures:
 
 
 def found_below(folder: Path) -> set[SampleId]:
-    """Ids of the pictures that lie in a folder now: paths below it."""
+    """Ids of the pictures that lie in a folder now: paths below it.
+
+    Raises:
+        DataError: no such folder, or no pictures in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder} of pictures")
     found = set(images_below(folder))
     if not found:
         raise DataError(f"{folder} holds no pictures ({listed(sorted(SUFFIXES), 20)})")

@@ -26,12 +26,12 @@ from lossrank.seeding import generator
 from lossrank.shown import shown
 from lossrank.strategies import Auto
 
-__all__ = ["play"]
+__all__ = ["Table", "ask", "play"]
 
 LEARNED = 24  # samples of the last batch that the row keeps, the largest loss first
 
 
-class _Table:
+class Table:
     """What one `select` has before it."""
 
     def __init__(self, layout: Layout, recipe: Recipe, ledger: Ledger, watcher: Watcher) -> None:
@@ -53,6 +53,7 @@ class _Table:
         self.without_picture = [i for i in known if i not in self.labels]
 
     def candidates(self, batch: int) -> list[SampleId]:
+        """What this batch may be chosen from, in a random order."""
         closed = self.ledger.asked() | self.ledger.retired().keys()
         free = [i for i in shuffled(self.experiment, "candidates", batch) if i not in closed]
         return free[: self.recipe.budget.candidates]
@@ -64,7 +65,7 @@ def play(layout: Layout, recipe: Recipe, ledger: Ledger, n: int | None, watcher:
     A round's row and a batch's row are on disk before the ledger asks: killed in between, the next call asks what the
     row says, and draws nothing anew.
     """
-    table = _Table(layout, recipe, ledger, watcher)
+    table = Table(layout, recipe, ledger, watcher)
     learner = _trained(table) if table.labels else None
     batch = ledger.batches()
     wanted = n or (recipe.budget.step if table.labels else recipe.budget.initial)
@@ -83,7 +84,7 @@ def ask(layout: Layout, ledger: Ledger, row: Mapping[str, Any]) -> int:
     return ledger.ask(None, choices, row["reason"], layout.digests(sample for sample, _ in choices))
 
 
-def _trained(table: _Table) -> Learner:
+def _trained(table: Table) -> Learner:
     """The learner of the latest round; with new answers, that of a new round, its row written."""
     experiment, layout, rows = table.experiment, table.layout, table.rows
     learner, model = start(experiment), _digest(dataclasses.asdict(table.recipe)["model"])
@@ -110,7 +111,7 @@ def _trained(table: _Table) -> Learner:
     return learner
 
 
-def _row(table: _Table, view: View, number: int, train_loss: float) -> dict[str, Any]:
+def _row(table: Table, view: View, number: int, train_loss: float) -> dict[str, Any]:
     """What is known after a training, before anything is chosen; fields as in a run's row."""
     experiment, labels = table.experiment, table.labels
     strategy, metric = experiment.strategy, experiment.task.metric()
@@ -148,7 +149,7 @@ def _row(table: _Table, view: View, number: int, train_loss: float) -> dict[str,
     }
 
 
-def _measured(table: _Table, view: View, found: Evidence | None) -> Measurement:
+def _measured(table: Table, view: View, found: Evidence | None) -> Measurement:
     """On the test answers where there are some; else as the models of the evidence did on what they had not seen."""
     experiment, score = table.experiment, table.experiment.strategy.score
     if table.measured_apart:
@@ -161,7 +162,7 @@ def _measured(table: _Table, view: View, found: Evidence | None) -> Measurement:
     return Measurement(found.metric, found.loss, ranks.value if ranks else None, recall.value if recall else None)
 
 
-def _evidence(table: _Table, number: int) -> Evidence | None:
+def _evidence(table: Table, number: int) -> Evidence | None:
     """Where it is needed, to decide or for want of test answers, and where there are answers enough."""
     strategy = table.experiment.strategy
     folds, least = (strategy.folds, strategy.least) if isinstance(strategy, Auto) else (3, 6)
@@ -173,7 +174,7 @@ def _evidence(table: _Table, number: int) -> Evidence | None:
     return evidence(table.experiment, table.labels, folds, number)
 
 
-def _chosen(table: _Table, learner: Learner | None, batch: int, wanted: int) -> dict[str, Any]:
+def _chosen(table: Table, learner: Learner | None, batch: int, wanted: int) -> dict[str, Any]:
     """The batch's row: what is asked, why, and what the model says of each."""
     experiment, strategy, labels = table.experiment, table.experiment.strategy, list(table.labels)
     round_number = table.rows[-1]["round"] if learner else None
@@ -200,7 +201,7 @@ def _chosen(table: _Table, learner: Learner | None, batch: int, wanted: int) -> 
     return row
 
 
-def _said(table: _Table, view: View | None, ids: Sequence[SampleId]) -> dict[SampleId, dict[str, Any]]:
+def _said(table: Table, view: View | None, ids: Sequence[SampleId]) -> dict[SampleId, dict[str, Any]]:
     """What the model says of each: in the form of an answer, and as a report draws it."""
     found: dict[SampleId, dict[str, Any]] = {}
     if view is None or not ids:
@@ -212,7 +213,7 @@ def _said(table: _Table, view: View | None, ids: Sequence[SampleId]) -> dict[Sam
     return found
 
 
-def _learned(table: _Table, view: View) -> list[dict[str, Any]]:
+def _learned(table: Table, view: View) -> list[dict[str, Any]]:
     """The latest answered batch in the eyes of the model that had not seen it, the largest loss first."""
     for batch in reversed(range(table.ledger.batches())):
         asked = [c.sample for c in table.ledger.batch(batch) if c.sample in table.labels]
@@ -223,14 +224,14 @@ def _learned(table: _Table, view: View) -> list[dict[str, Any]]:
     return []
 
 
-def _retire_unreadable(table: _Table) -> None:
+def _retire_unreadable(table: Table) -> None:
     known = table.ledger.retired()
     for sample, why in table.experiment.pool.unreadable.items():
         if sample not in known:
             table.ledger.retire([sample], f"cannot be read: {why}")
 
 
-def _categories(table: _Table) -> list[str]:
+def _categories(table: Table) -> list[str]:
     found = map(table.experiment.task.category, table.labels.values())
     return [category for category in found if category is not None]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,14 +70,17 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
 
 
 def forecast_of(rounds: Sequence[dict[str, Any]]) -> Forecast | None:
-    """Of a batch as large as those before it, from the learning curve so far; None before three points of it."""
+    """Of a batch as large as those before it, from the learning curve so far; None where it has too few points."""
     values = {row["labelled"]: row["metric"]["value"] for row in rounds if row["metric"]["value"] is not None}
     if len(values) < ROUNDS_FOR_A_FORECAST:
+        return None
+    from lossrank.forecast import LEAST, forecast  # numpy and scipy: not for those who have no curve yet
+
+    if len(values) < LEAST:
         return None
     labels, metric = sorted(values), rounds[-1]["metric"]
     step = max(1, round((labels[-1] - labels[0]) / (len(labels) - 1)))
     bound = (1.0 if metric["unit"] == "%" else None) if metric["higher_is_better"] else 0.0
-    forecast = importlib.import_module("lossrank.forecast").forecast
     return Forecast(step, *forecast(labels, [values[n] for n in labels], step, metric["higher_is_better"], bound))
 
 

@@ -1,0 +1,86 @@
+"""Cross-fitted evidence, and what `auto` makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lossrank import recipe_from, run
+from lossrank.errors import StrategyError
+from lossrank.health import Estimate, Evidence, Health, _estimate, _resampled, deal
+from lossrank.ranking import spearman
+from lossrank.strategies import Auto, CoreSet
+
+
+def test_every_label_is_held_out_once_and_classes_are_dealt_evenly() -> None:
+    classes = {f"s{n}": "cat" if n % 3 else "dog" for n in range(90)}
+    hands = deal(classes, 3)
+    assert sorted(i for hand in hands for i in hand) == sorted(classes)
+    assert [sum(classes[i] == "dog" for i in hand) for hand in hands] == [10, 10, 10]
+    assert deal(dict(reversed(classes.items())), 3) == hands, "whatever order the answers came in"
+
+
+def test_spearman_is_the_mean_over_hands_weighted_by_size() -> None:
+    # Hands of 4 and 2: 0.8 (one swap of neighbours among four) and -1; (4 * 0.8 - 2) / 6 = 0.2.
+    scores = [torch.tensor([1.0, 2.0, 4.0, 3.0]), torch.tensor([1.0, 2.0])]
+    true = [torch.tensor([10.0, 20.0, 30.0, 40.0]), torch.tensor([9.0, 8.0])]
+    draws = [torch.arange(4).repeat(200, 1), torch.arange(2).repeat(200, 1)]
+    values = _resampled(spearman, scores, true, draws)
+    assert values.tolist() == pytest.approx([0.2] * 201)
+    constant = [torch.zeros(4), torch.tensor([1.0, 2.0])]
+    assert _resampled(spearman, constant, true, draws)[0] == pytest.approx(-1.0), "a hand without order has no weight"
+
+
+def test_the_interval_holds_four_fifths_of_the_resamples() -> None:
+    found = _estimate(torch.cat([torch.tensor([0.5]), torch.linspace(0, 1, 101)]).double())
+    assert found is not None
+    assert (found.value, round(found.low, 3), round(found.high, 3)) == (0.5, 0.1, 0.9)
+    assert _estimate(torch.tensor([float("nan"), 1.0])) is None
+
+
+def evidence(ours: tuple[float, float], theirs: tuple[float, float], difference: float) -> Evidence:
+    """Value and low end of Spearman for predictor and uncertainty, and the low end of their difference."""
+    scores = {
+        name: Health(Estimate(value, low, 1.0), None)
+        for name, (value, low) in (("predicted_loss", ours), ("uncertainty", theirs))
+    }
+    return Evidence(60, 3, 0.5, 1.0, scores, Estimate(difference + 0.1, difference, difference + 0.2))
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen", "reason"),
+    [
+        (None, "random", "fewer than 30 labels"),
+        (evidence((0.5, 0.3), (0.55, 0.3), -0.1), "lossrank", "lossrank ranks well enough: lossrank Spearman 0.50"),
+        (evidence((0.5, 0.3), (0.9, 0.8), 0.2), "entropy", "uncertainty ranks better"),
+        (evidence((0.1, 0.05), (0.3, 0.1), -0.1), "entropy", "uncertainty ranks better"),
+        (evidence((0.4, -0.1), (0.1, 0.0), -0.5), "random", "neither score ranks well enough (Spearman 0.2)"),
+        (evidence((0.3, 0.1), (0.1, 0.0), 0.2), "lossrank", "lossrank ranks well enough"),
+    ],
+)
+def test_what_auto_decides_and_why(found: Evidence | None, chosen: str, reason: str) -> None:
+    strategy, why = Auto().decided(found)
+    assert strategy.name == chosen
+    assert reason in why
+
+
+def test_auto_needs_a_score_and_folds() -> None:
+    with pytest.raises(StrategyError, match="'core-set' has none"):
+        Auto(of=CoreSet())
+    with pytest.raises(StrategyError, match="folds is 1; possible is 2 or more"):
+        Auto(folds=1)
+
+
+def test_a_run_by_auto_says_each_round_what_it_chose_by(tmp_path: Path) -> None:
+    train = {"epochs": 4, "batch_size": 16, "lr": 0.05}
+    mapping = {"strategy": "auto", "train": train, "strategy_options": {"folds": 2}, "model": {"options": {"width": 4}}}
+    rows = run(recipe_from({**mapping, "budget": {"initial": 20, "step": 20, "final": 60}}), tmp_path / "run")
+    assert rows[0]["chosen_by"] == "random"
+    assert "fewer than 30 labels" in rows[0]["reason"]
+    health = rows[1]["health"]
+    assert (health["samples"], health["folds"], sorted(health["scores"])) == (40, 2, ["predicted_loss", "uncertainty"])
+    assert rows[1]["reason"].startswith(
+        {"lossrank": "lossrank", "entropy": "uncertainty", "random": "chance"}[rows[1]["chosen_by"]]
+    )
