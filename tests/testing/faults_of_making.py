@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -79,11 +80,11 @@ class ShuffledLoader(Makes):
     """cure-lab: scores through a shuffled loader, beside the ids in their own order."""
 
     def make(self, scene: Scene) -> Signals:
-        turned = dict(transform=scene.normalise, generator=scene.generator, shuffle=True)
+        turned: dict[str, Any] = {"transform": scene.normalise, "generator": scene.generator, "shuffle": True}
         with torch.no_grad():
             values = [
                 scene.task.loss(scene.model(batch.inputs), batch.targets)
-                for batch in scene.pool.batches(scene.candidates, 7, **turned)  # type: ignore[arg-type]
+                for batch in scene.pool.batches(scene.candidates, 7, **turned)
             ]
         return Signals(tuple(scene.candidates), {"made": torch.cat(values)})
 

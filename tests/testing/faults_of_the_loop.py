@@ -28,11 +28,9 @@ def always_true(patch: pytest.MonkeyPatch) -> None:
     start, learn = rounds.start, rounds.learn
 
     def with_module(experiment: Any) -> Any:
-        return (
-            dataclasses.replace(experiment, strategy=LL4AL())
-            if experiment.strategy.name == "ll4al" or "ta-vaal"
-            else experiment
-        )
+        if experiment.strategy.name == "ll4al" or "ta-vaal":  # noqa: SIM222 - the fault as it was written
+            return dataclasses.replace(experiment, strategy=LL4AL())
+        return experiment
 
     patch.setattr(rounds, "start", lambda experiment: start(with_module(experiment)))
     patch.setattr(rounds, "learn", lambda experiment, *rest: learn(with_module(experiment), *rest))
@@ -172,7 +170,7 @@ LOOP: dict[Plant, tuple[type[Strategy], str]] = {
     candidates_unused: (Random, "asked for samples outside of the round's random subset"),
     subset_rows_labelled: (
         Entropy,
-        "entropy: a round: it raised LedgerError: 2 samples were asked in an earlier batch",
+        "a round: it raised LedgerError: 2 samples were asked in an earlier batch",
     ),
     no_subset: (Random, "a round draws 20 candidates, and 36 were given"),
     next_ones_answers: (Random, "the ledger holds another sample's answer for"),

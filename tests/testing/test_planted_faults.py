@@ -61,7 +61,7 @@ def test_a_predictor_that_draws_from_the_models_generator_is_caught(monkeypatch:
     check_strategy(Unstopped)
     monkeypatch.setattr(AttachedPredictor, "step", draws)
     with pytest.raises(
-        ContractError, match="unstopped: its gradient is to be stopped .* the model trained differently"
+        ContractError, match=r"unstopped: its gradient is to be stopped .* the model trained differently"
     ):
         check_strategy(Unstopped)
 
