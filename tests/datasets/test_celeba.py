@@ -59,6 +59,23 @@ def test_pictures_of_every_mode_are_read_and_what_cannot_be_is_listed(tmp_path: 
     assert data.train.unreadable == {"000004.jpg": "there is no file 000004.jpg in img_align_celeba"}
 
 
+def test_pictures_are_upright_and_floods_of_pixels_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = celeba(tmp_path, train=3) / "img_align_celeba"
+    bright = np.zeros((218, 178, 3), np.uint8)
+    bright[:109] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(bright).save(images / "000001.jpg", exif=exif)
+    Image.new("RGB", (400, 400)).save(images / "000002.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 178 * 218)
+    data = load_celeba(tmp_path, verify=False, image_size=4)
+    rows = next(data.train.batches(["000001.jpg"])).inputs[0, 0].float().mean(1).tolist()
+    assert (rows[0], rows[3]) == (0, 255)  # the bright half is below now
+    ((flood, why),) = data.train.unreadable.items()
+    assert flood == "000002.jpg"
+    assert "160000 pixels" in why
+
+
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     folder = celeba(tmp_path)
     with pytest.raises(ConfigError, match="'Mail': did you mean Male"):
