@@ -46,7 +46,7 @@ def test_the_summary_forgets_which_class_and_keeps_how_sure() -> None:
     assert summary.shape == (3, 4)
     assert not summary.requires_grad
     torch.testing.assert_close(summary, TASK.summary(LOGITS.flip(1)))
-    assert summary[0].tolist() == pytest.approx([-math.log(3)] * 3 + [math.log(3)])
+    assert summary[0].tolist() == pytest.approx([math.log(3)] + [-math.log(3)] * 3)
     assert summary.min() >= -20
 
 

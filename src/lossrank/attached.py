@@ -34,6 +34,7 @@ def attach(
     summary: Summary | None = None,
     hidden: int = 128,
     dropout: float = 0.0,
+    hints: int = 0,
     generator: torch.Generator | None = None,
     example: Tensor | None = None,
 ) -> AttachedPredictor:
@@ -47,7 +48,7 @@ def attach(
         stop_gradient: whether the model is out of the ranking loss's reach (L2R-AL) or not (LL4AL).
         optimizer: makes the predictor's own optimiser; Adam at 1e-3 (paper) if None.
         summary: turns the model's outputs into [batch, k], a second input of the predictor.
-        hidden, dropout, generator: see `LossPredictor`.
+        hidden, dropout, hints, generator: see `LossPredictor`.
         example: inputs of the model, to find the width of its layers now rather than at the first forward pass.
 
     Raises:
@@ -64,7 +65,9 @@ def attach(
         RANKING_LOSSES[loss] if isinstance(loss, str) else loss,
         optimizer or (lambda params: Adam(params, 1e-3)),
         summary,
-        lambda channels, k, draw: make_head(channels, hidden, summary=k, dropout=dropout, generator=draw or generator),
+        lambda channels, k, draw: make_head(
+            channels, hidden, summary=k, dropout=dropout, hints=hints, generator=draw or generator
+        ),
     )
     if example is not None:
         with evaluating(model), torch.no_grad():

@@ -26,8 +26,9 @@ __all__ = ["LossPredictor", "MultiLevelLossPredictor"]
 class _Head(nn.Module):
     """What both heads share: inputs that can be standardised, and weights drawn from a generator."""
 
-    def __init__(self, widths: Sequence[int], dropout: float) -> None:
+    def __init__(self, widths: Sequence[int], dropout: float, hints: int = 0) -> None:
         super().__init__()
+        self.hints = hints
         self.widths = tuple(widths)
         self.dropout = nn.Dropout(dropout)
         for index, width in enumerate(self.widths):
@@ -50,6 +51,16 @@ class _Head(nn.Module):
             raise ConfigError(f"the predictor was made for inputs of width {list(self.widths)}; found {found}")
         return [(x - getattr(self, f"mean{i}")) / getattr(self, f"std{i}") for i, x in enumerate(inputs)]
 
+    def _begun(self, inputs: Sequence[Tensor]) -> Tensor | float:
+        """[batch] what a prediction begins as: the mean of the standardised hints, the summary's first columns."""
+        return inputs[-1][:, : self.hints].mean(1) if self.hints else 0.0
+
+    def _silence(self, last: nn.Linear) -> None:
+        """Let a head that begins as its hints add nothing to them until it learns."""
+        if self.hints:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
     def _draw(self, generator: torch.Generator | None) -> None:
         """nn.Linear's own initialisation, drawn from `generator` alone."""
         if generator is None:
@@ -71,6 +82,8 @@ class LossPredictor(_Head):
         hidden: width of the hidden layer. The paper states none; LL4AL's 128.
         summary: width of the summary of the model's own output, a second input; 0 = none.
         dropout: before the last layer, while fitting.
+        hints: how many leading columns of the summary are uncertainties: the prediction is then the mean of these,
+            standardised, and what the head has learned to add, nothing at first. 0: the head alone.
         generator: where the first weights come from; torch's global one if None.
     """
 
@@ -81,13 +94,15 @@ class LossPredictor(_Head):
         *,
         summary: int = 0,
         dropout: float = 0.0,
+        hints: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__([width for width in (channels, summary) if width], dropout)
+        super().__init__([width for width in (channels, summary) if width], dropout, hints)
         with torch.random.fork_rng(enabled=generator is not None):
             self.fc1 = nn.Linear(channels + summary, hidden)
             self.fc2 = nn.Linear(hidden, 1)
         self._draw(generator)
+        self._silence(self.fc2)
 
     def forward(self, features: Tensor | Sequence[Tensor] = (), summary: Tensor | None = None) -> Tensor:
         """[batch] predicted loss; only its order has a meaning.
@@ -96,9 +111,9 @@ class LossPredictor(_Head):
             features: [batch, channels, height, width], [batch, tokens, channels] or [batch, channels].
             summary: [batch, summary].
         """
-        inputs = torch.cat(self._standard(features, summary), 1)
-        hidden: Tensor = self.dropout(F.leaky_relu(self.fc1(inputs), 0.01))
-        return self.fc2(hidden).squeeze(1)  # type: ignore[no-any-return]
+        inputs = self._standard(features, summary)
+        hidden: Tensor = self.dropout(F.leaky_relu(self.fc1(torch.cat(inputs, 1)), 0.01))
+        return self._begun(inputs) + self.fc2(hidden).squeeze(1)  # type: ignore[no-any-return]
 
     @staticmethod
     def attach(model: nn.Module, tap: str | Sequence[str], **options: Any) -> AttachedPredictor:
@@ -114,7 +129,7 @@ class MultiLevelLossPredictor(_Head):
     Args:
         channels: width of each tapped layer; (64, 128, 256, 512) gives the original's 123,905 parameters.
         hidden: width of each branch.
-        summary, dropout, generator: as in `LossPredictor`.
+        summary, dropout, hints, generator: as in `LossPredictor`.
     """
 
     def __init__(
@@ -124,20 +139,22 @@ class MultiLevelLossPredictor(_Head):
         *,
         summary: int = 0,
         dropout: float = 0.0,
+        hints: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
         widths = [*channels, *([summary] if summary else [])]
-        super().__init__(widths, dropout)
+        super().__init__(widths, dropout, hints)
         with torch.random.fork_rng(enabled=generator is not None):
             self.branches = nn.ModuleList(nn.Linear(width, hidden) for width in widths)
             self.fc = nn.Linear(hidden * len(widths), 1)
         self._draw(generator)
+        self._silence(self.fc)
 
     def forward(self, features: Sequence[Tensor], summary: Tensor | None = None) -> Tensor:
         """[batch] predicted loss from one tensor per tapped layer, in their order."""
         inputs = self._standard(features, summary)
         hidden = [F.relu(branch(x)) for branch, x in zip(self.branches, inputs, strict=True)]
-        return self.fc(self.dropout(torch.cat(hidden, 1))).squeeze(1)  # type: ignore[no-any-return]
+        return self._begun(inputs) + self.fc(self.dropout(torch.cat(hidden, 1))).squeeze(1)  # type: ignore[no-any-return]
 
 
 def make_head(
@@ -146,10 +163,11 @@ def make_head(
     *,
     summary: int = 0,
     dropout: float = 0.0,
+    hints: int = 0,
     generator: torch.Generator | None = None,
 ) -> LossPredictor | MultiLevelLossPredictor:
     """The paper's head for one tapped layer or none, LL4AL's for several."""
-    options: dict[str, Any] = {"summary": summary, "dropout": dropout, "generator": generator}
+    options: dict[str, Any] = {"summary": summary, "dropout": dropout, "hints": hints, "generator": generator}
     if len(channels) > 1:
         return MultiLevelLossPredictor(channels, hidden, **options)
     return LossPredictor(channels[0] if channels else 0, hidden, **options)

@@ -160,10 +160,11 @@ def fit_after(
     predictor.fit(
         batches,
         task.loss,
-        steps=plan.steps,
+        steps=plan.hint_steps if plan.hint_steps and task.hints else plan.steps,
         lr=plan.lr,
         weight_decay=plan.weight_decay,
         list_size=plan.list_size or 64,
+        lists=plan.lists,
         generator=generator(lesson.seed, "fit", lesson.round),
     )
 
@@ -186,6 +187,7 @@ def attach_predictor(
         summary=task.summary if plan.summary else None,
         hidden=plan.hidden,
         dropout=plan.dropout,
+        hints=task.hints if plan.hint_steps else 0,
         generator=generator(seed, "predictor"),
         example=example,
     )

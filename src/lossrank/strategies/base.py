@@ -7,6 +7,7 @@ so one strategy serves every task and a choice can be repeated from what was wri
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -38,8 +39,6 @@ class PredictorPlan:
     """Share of the epochs after which the gradient into the model is stopped: 0 = always stopped (L2R-AL)."""
     summary: bool = False
     """Whether the task's summary of the model's own output is a second input."""
-    hints: bool = False
-    """Whether the prediction begins as the task's own uncertainties (`Task.hints`) and learns what to add to them."""
     features: bool = True
     """Whether the tapped features are an input at all."""
     hidden: int = 128
@@ -58,6 +57,10 @@ class PredictorPlan:
     """Dropout before the last layer of the predictor."""
     steps: int = 2000
     """Steps of a fit after training."""
+    hint_steps: int = 0
+    """Above 0, the prediction of a fit after training begins as the task's own uncertainties (`Task.hints`) and learns
+    in so many steps what to add to them. Few: what is learned from memorised samples soon stops being true of others.
+    Where the task has no hints, `steps` counts."""
     lists: int = 1
     """Lists a step of a fit after training ranks."""
     passes: int = 4
@@ -171,13 +174,20 @@ def check_choice(name: str, chosen: Sequence[SampleId], candidates: Sequence[Sam
     """Refuse a choice that breaks the contract, before anything is written down.
 
     Raises:
-        StrategyError: too few or too many, repeated, or foreign ids, named.
+        StrategyError: no list of ids, too few or too many, repeated, or foreign ids, named.
     """
-    if len(chosen) != n:
-        raise StrategyError(f"strategy {name!r} was asked for {n} samples and returned {len(chosen)}")
-    if len(set(chosen)) != n:
-        repeated = sorted({i for i in chosen if list(chosen).count(i) > 1})
-        raise StrategyError(f"strategy {name!r} chose samples more than once: {listed(repeated)}")
+    if not isinstance(chosen, list | tuple) or not all(isinstance(sample, str) for sample in chosen):
+        kinds = sorted({type(sample).__name__ for sample in chosen}) if isinstance(chosen, list | tuple) else []
+        found = f"a {type(chosen).__name__}" + (f" of {' and '.join(kinds)}" if kinds else "")
+        raise StrategyError(f"strategy {name!r} returned {found}; expected a list of {n} ids, which are strings")
     foreign = sorted(set(chosen) - set(candidates))
     if foreign:
         raise StrategyError(f"strategy {name!r} chose {len(foreign)} ids that are no candidates: {listed(foreign)}")
+    repeated = sorted(sample for sample, times in Counter(chosen).items() if times > 1)
+    if repeated:
+        raise StrategyError(f"strategy {name!r} chose samples more than once: {listed(repeated)}")
+    if len(chosen) != n:
+        raise StrategyError(
+            f"strategy {name!r} was asked for {n} samples of {len(candidates)} and returned {len(chosen)}: "
+            f"{listed(chosen) or 'none'}"
+        )

@@ -36,6 +36,9 @@ class Task(ABC):
 
     taps: tuple[str, ...]
     """Layers a loss predictor may listen to, deepest last."""
+    hints: ClassVar[int] = 0
+    """How many leading columns of `summary` are uncertainties made by hand, larger = less sure: a loss predictor may
+    begin as their mean and learn what to add."""
     gives: ClassVar[frozenset[str]] = frozenset()
     """Names of the further columns that `columns` fills."""
     has_uncertainty: bool = True

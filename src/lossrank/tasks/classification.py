@@ -44,6 +44,7 @@ class Classification(Task):
         taps: layers a loss predictor may listen to, deepest last.
     """
 
+    hints: ClassVar[int] = 1
     gives: ClassVar[frozenset[str]] = frozenset({"probabilities", "least_confidence", "margin"})
 
     def __init__(
@@ -69,14 +70,14 @@ class Classification(Task):
         return -(log_p.exp() * log_p).sum(1)
 
     def summary(self, outputs: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch summary"]:
-        """[batch, classes + 1] log-probabilities, most probable class first, and their entropy.
+        """[batch, 1 + classes] entropy, and log-probabilities, the most probable class first.
 
         Sorted, because which class it is says little about the loss and how the mass is spread says nearly all.
         Clamped at -20, where a probability is zero for every purpose: a larger spread would rule the scale.
         """
         log_p = outputs.detach().float().log_softmax(1)
         ordered = log_p.sort(1, descending=True).values.clamp(min=-20.0)
-        return torch.cat([ordered, self.uncertainty(outputs.detach())[:, None]], 1)
+        return torch.cat([self.uncertainty(outputs.detach())[:, None], ordered], 1)
 
     def target(self, answer: Any) -> Tensor:
         """The index of the class that `answer` names.

@@ -75,6 +75,8 @@ class Counting(Task):
         ConfigError: a value that makes no sense.
     """
 
+    hints: ClassVar[int] = 1
+
     def __init__(
         self,
         build: Callable[[torch.Generator], nn.Module],
