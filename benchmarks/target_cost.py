@@ -1,6 +1,7 @@
 """What augmentation and targets cost, beside the training step that they feed.
 
     python benchmarks/target_cost.py --task pose
+    python benchmarks/target_cost.py --task counting
 
 For the task's mini recipe (its model, image size, batch size, memory format) prints the median of three ratios, each
 measured in turns on made-up images: augmentation of a batch over a training step, the targets that the loss makes of
@@ -22,12 +23,13 @@ from torch import Tensor
 from lossrank.assembly import build_task
 from lossrank.config import Recipe, load_recipe
 from lossrank.datasets import leeds
+from lossrank.datasets.counting import CountingData
 from lossrank.datasets.pose import PoseData
 from lossrank.kinds import KINDS
 from lossrank.pool import Pool, Transform
 from lossrank.runtime import Runtime
 from lossrank.seeding import generator
-from lossrank.tasks import Pose, Task
+from lossrank.tasks import Counting, Pose, Task
 from lossrank.tasks.heatmaps import gaussian_targets
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes" / "mini"
@@ -64,7 +66,31 @@ def pose(recipe: Recipe) -> Bench:
     )
 
 
-TASKS: dict[str, Callable[[Recipe], Bench]] = {"pose": pose}
+def counting(recipe: Recipe) -> Bench:
+    """Random images of the recipe's height, 4 : 3, with 123 heads each, ShanghaiTech's mean, in targets as long."""
+    draw, batch = generator(0, "model"), recipe.train.batch_size
+    height = recipe.dataset_options["image_height"]
+    size, most = (height, height * 4 // 3), 1152
+    images = torch.randint(256, (batch, 3, *size), generator=draw, dtype=torch.uint8)
+    targets = torch.zeros(batch, most, 3)
+    targets[:, :123, :2] = torch.rand(batch, 123, 2, generator=draw) * height
+    targets[:, :123, 2] = 1
+    pool = Pool(images, [str(row) for row in range(batch)], targets)
+    data = CountingData(pool, pool, ("head",), (0.45,) * 3, (0.23,) * 3, most=most)
+    task = build_task(recipe, data)
+    assert isinstance(task, Counting)
+    coarse = (int(size[0] / task.stride), int(size[1] / task.stride))
+    return Bench(
+        task,
+        recipe,
+        KINDS["counting"].transforms(recipe.train, data)[0],
+        images,
+        targets,
+        lambda targets: task.maps(*task.read(targets)[:2], coarse),
+    )
+
+
+TASKS: dict[str, Callable[[Recipe], Bench]] = {"counting": counting, "pose": pose}
 
 
 def measure(bench: Bench, repeats: int) -> dict[str, float]:

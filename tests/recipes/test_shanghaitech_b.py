@@ -29,17 +29,17 @@ def plan_of(strategy: str) -> PredictorPlan:
 
 
 def shanghaitech(root: Path, pictures: int = 10) -> Path:
-    """`pictures` of 64 x 48 pixels in each part, with up to 9 heads each."""
+    """`pictures` of 32 x 24 pixels in each part, with up to 9 heads each."""
     draw = np.random.default_rng(0)
     for part in ("train_data", "test_data"):
         folder = root / "part_B_final" / part
         (folder / "images").mkdir(parents=True)
         (folder / "ground_truth").mkdir()
         for k in range(pictures):
-            image = draw.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            image = draw.integers(0, 256, (24, 32, 3), dtype=np.uint8)
             Image.fromarray(image).save(folder / "images" / f"IMG_{k}.jpg")
             info = np.empty((1, 1), dtype=object)
-            info[0, 0] = {"location": draw.uniform(1, 48, (k, 2)), "number": float(k)}
+            info[0, 0] = {"location": draw.uniform(1, 24, (k, 2)), "number": float(k)}
             savemat(folder / "ground_truth" / f"GT_IMG_{k}.mat", {"image_info": info})
     return root
 
@@ -72,7 +72,7 @@ def test_the_rate_falls_by_half_a_percent_an_epoch() -> None:
 
 
 def test_two_steps_on_a_handful_of_pictures(tmp_path: Path) -> None:
-    small = {"part": "B", "image_height": 48, "verify": False}
+    small = {"part": "B", "image_height": 24, "verify": False}
     changes = {"data": str(shanghaitech(tmp_path)), "dataset_options": small, "train.epochs": 1, "model.weights": None}
     recipe = load_recipe(RECIPE, changes)
     recipe = dataclasses.replace(recipe, budget=dataclasses.replace(recipe.budget, initial=4, step=4, final=8))
