@@ -16,7 +16,7 @@ from lossrank.datasets import load_celeba
 from lossrank.errors import ConfigError, DataError
 from lossrank.runs import run
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "paper" / "celeba.yaml"
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def celeba(folder: Path, train: int = 3) -> Path:
@@ -98,8 +98,9 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         load_celeba(None)
 
 
-def test_the_papers_recipe_on_a_handful_of_faces(tmp_path: Path) -> None:
-    recipe = load_recipe(RECIPE, {"data": str(celeba(tmp_path, train=8)), "train.epochs": 1, "train.batch_size": 4})
+@pytest.mark.parametrize("name", ["paper/celeba.yaml", "mini/faces.yaml"])
+def test_the_recipes_on_a_handful_of_faces(tmp_path: Path, name: str) -> None:
+    recipe = load_recipe(RECIPES / name, {"data": str(celeba(tmp_path, train=8)), "train.epochs": 1, "train.batch_size": 4})
     small = {"verify": False, "image_size": 16}
     budget = dataclasses.replace(recipe.budget, initial=4, step=2, final=6, candidates=4)
     options = {"width": 4}
