@@ -100,7 +100,8 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["paper/celeba.yaml", "mini/faces.yaml"])
 def test_the_recipes_on_a_handful_of_faces(tmp_path: Path, name: str) -> None:
-    recipe = load_recipe(RECIPES / name, {"data": str(celeba(tmp_path, train=8)), "train.epochs": 1, "train.batch_size": 4})
+    data = str(celeba(tmp_path, train=8))
+    recipe = load_recipe(RECIPES / name, {"data": data, "train.epochs": 1, "train.batch_size": 4})
     small = {"verify": False, "image_size": 16}
     budget = dataclasses.replace(recipe.budget, initial=4, step=2, final=6, candidates=4)
     options = {"width": 4}
