@@ -4,13 +4,24 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint install clean
+.PHONY: demo test test-label-studio lint install clean
 
 demo: install
 	$(BIN)/lossrank demo
 
 test: install
 	$(BIN)/python -m pytest -n 2
+
+# Against a real Label Studio, in an environment of its own: it pins numpy. The browser is the system's chromium.
+LABEL_STUDIO := $(VENV)/label-studio
+
+test-label-studio: install $(LABEL_STUDIO)/.ready
+	LOSSRANK_LABEL_STUDIO=$(LABEL_STUDIO) $(BIN)/python -m pytest tests/label_studio
+
+$(LABEL_STUDIO)/.ready:
+	$(PYTHON) -m venv $(LABEL_STUDIO)
+	$(LABEL_STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check label-studio==1.23.2 playwright==1.65.2
+	touch $@
 
 lint: install
 	$(BIN)/ruff check .

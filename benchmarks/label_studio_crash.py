@@ -61,6 +61,7 @@ class Torment:
 
     def __init__(self, server: Instance, folder: Path, count: int, chance: random.Random) -> None:
         self.server, self.chance, self.folder = server, chance, folder / "project"
+        self.hits = 0
         pictures = folder / "pictures"
         pictures.mkdir(parents=True)
         numbers = list(range(count))
@@ -80,7 +81,7 @@ class Torment:
         """Push, label, correct and pull under fire; what was found at the end."""
         seconds = {}
         begin = time.perf_counter()
-        hits = self.under_fire("push", kills - kills // 2, lasts=0.06 * len(self.asked) / 5)
+        self.under_fire("push", kills - kills // 2, lasts=0.06 * len(self.asked) / 5)
         self.with_the_server_killed("push")
         self.command("push")
         seconds["push"] = time.perf_counter() - begin
@@ -90,19 +91,19 @@ class Torment:
         first = self.server.ask(f"/api/projects/{link}/next")["data"]["lossrank_id"]
         begin = time.perf_counter()
         given, numbers = self.labelled(tasks, skips, kills // 4)
-        hits += self.under_fire("pull", kills // 4, lasts=4)
+        self.under_fire("pull", kills // 4, lasts=4)
         self.command("pull")  # so that a correction comes after its answer
         for task in self.chance.sample([t for t in given if given[t] is not None], corrections):
             given[task] = CLASSES[(CLASSES.index(given[task]) + 1) % 3]
             self.server.correct(numbers[task], of_class(given[task]))
-        hits += self.under_fire("pull", kills // 2 - kills // 4 * 2, lasts=4)
+        self.under_fire("pull", kills // 2 - kills // 4 * 2, lasts=4)
         self.command("pull")
         self.command("pull")
         seconds["label and pull"] = time.perf_counter() - begin
         found = self.judged(tasks, given, corrections)
         found["lost"] += len(self.asked) - len(counted)
         found["doubled"] += sum(counted.values()) - len(counted)
-        return found | {"tasks": len(tasks), "kills": hits, "out of order": int(first != self.asked[0])} | seconds
+        return found | {"tasks": len(tasks), "kills": self.hits, "out of order": int(first != self.asked[0])} | seconds
 
     def labelled(self, tasks: list[dict[str, Any]], skips: int, kills: int) -> tuple[dict[int, Any], dict[int, int]]:
         """The person's answers by task, None of a skip, and the annotations' numbers; pulled and killed meanwhile."""
@@ -145,19 +146,18 @@ class Torment:
             kind: events[kind] for kind in ("answer", "skip", "revise")
         }
 
-    def under_fire(self, what: str, kills: int, lasts: float) -> int:
+    def under_fire(self, what: str, kills: int, lasts: float) -> None:
         """Start the command and kill it, so many times, at instants uniform over `lasts` seconds after it has begun."""
-        hits = 0
-        while hits < kills:
+        wanted = self.hits + kills
+        while self.hits < wanted:
             child = self.begun(what)
             time.sleep(1.0 + self.chance.uniform(0, lasts))
             if child.poll() is None:
                 child.kill()
-                hits += 1
+                self.hits += 1
             else:  # it had finished
                 lasts *= 0.7
-            child.wait()
-        return hits
+            child.communicate()
 
     def with_the_server_killed(self, what: str) -> None:
         """The server dies under the command and comes back; the command, killed by nobody, must end well."""

@@ -37,6 +37,7 @@ class Instance:
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._personal = ""
 
     def start(self, wait: bool = True) -> None:
         """Start it, and wait until it answers."""
@@ -91,9 +92,9 @@ class Instance:
         return json.loads(body) if body else None
 
     def personal_token(self) -> str:
-        """A personal access token of the person's."""
-        made = self.ask("/api/token/", {})
-        return str(made["token"])
+        """The person's personal access token; a server makes one only once."""
+        self._personal = self._personal or str(self.ask("/api/token/", {})["token"])
+        return self._personal
 
     def picture(self, address: str) -> Image.Image:
         """What a person sees of a task."""
