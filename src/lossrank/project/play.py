@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from lossrank.assembly import assemble
 from lossrank.collect import Measurement, View, measure
 from lossrank.config import Recipe
+from lossrank.datasets import ImageData, RegressionData
 from lossrank.folder import append_line, environment, load_weights, save_weights, write_atomic
 from lossrank.health import Evidence
 from lossrank.ledger import Ledger, SampleId
@@ -39,7 +41,7 @@ class Table:
         self.rows = layout.rounds()
         watcher.on_stage("pictures")
         self.pictures: Pictures = open_pictures(layout, ledger.added())
-        data = self.pictures.data
+        data = _scaled(self.pictures.data, layout, ledger)
         self.experiment: Experiment = assemble(recipe, data, check_budget=False)
         task = self.experiment.task
         truth = {i: answer for i, answer in self.pictures.truth.items() if i in data.test}
@@ -57,6 +59,19 @@ class Table:
         closed = self.ledger.asked() | self.ledger.retired().keys()
         free = [i for i in shuffled(self.experiment, "candidates", batch) if i not in closed]
         return free[: self.recipe.budget.candidates]
+
+
+def _scaled(data: ImageData, layout: Layout, ledger: Ledger) -> ImageData:
+    """Of a regression, the data with the scale of the first answers. It stays: weights go on from round to round."""
+    if layout.vocabulary.task != "regression":
+        return data
+    known = (ledger.labelled(up_to_batch=batch) for batch in range(ledger.batches()))
+    values = [float(answer) for answer in next(filter(None, known), {}).values()]
+    if not values:
+        return data
+    std = statistics.pstdev(values) or 1.0
+    fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    return RegressionData(**fields, value_mean=(statistics.fmean(values),), value_std=(std,))
 
 
 def play(layout: Layout, recipe: Recipe, ledger: Ledger, n: int | None, watcher: Watcher) -> int | None:
