@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from lossrank.attached import evaluating
 from lossrank.errors import DataError, StrategyError
 from lossrank.signals import Signals
@@ -12,6 +14,8 @@ from lossrank.strategies.base import Scene
 from lossrank.strategies.ranked import Ranked
 
 __all__ = ["TrueLoss"]
+
+FOR_EXPERIMENTS = "true-loss is for experiments, where the pool knows the answers"
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,11 @@ class TrueLoss(Ranked):
             StrategyError: the pool has no answers.
         """
         try:
-            scene.pool.targets(scene.candidates[:1])
+            targets = scene.pool.targets(scene.candidates[:1])
         except DataError as error:
-            raise StrategyError(f"true-loss is for experiments, where the pool knows the answers: {error}") from error
+            raise StrategyError(f"{FOR_EXPERIMENTS}: {error}") from error
+        if scene.candidates and isinstance(targets, Tensor) and not targets.numel():
+            raise StrategyError(f"{FOR_EXPERIMENTS}; this one has no targets")
         with evaluating(scene.model):
             return scene.column(
                 "true_loss", lambda batch: scene.task.loss(scene.outputs(scene.model, batch), batch.targets)
