@@ -238,7 +238,8 @@ def list_strategies() -> int:
 def _describe(name: str, kind: type[Strategy], origin: str = "") -> None:
     needs = ", ".join(sorted(kind.needs)) or "nothing"
     source = "; ".join(filter(None, (kind.paper, origin)))
-    console.print(f"[bold]{name}[/]  {escape((kind.__doc__ or '').strip().splitlines()[0])}")
+    told = (kind.__doc__ or "says nothing of itself").strip().splitlines()[0]
+    console.print(f"[bold]{name}[/]  {escape(told)}")
     console.print(f"    needs {needs}; costs {kind.cost}; {escape(source)}", style="dim")
 
 
