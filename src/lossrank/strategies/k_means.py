@@ -220,13 +220,14 @@ def k_means_clusters(features: Tensor, clusters: int, generator: torch.Generator
     from sklearn.exceptions import ConvergenceWarning
 
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
-    points = features.detach().cpu().numpy()
+    rows = features.detach().cpu()
+    points = rows.numpy()
     clusters = min(clusters, len(points))
     if clusters <= 50:
         # A column in a file is no other's: it may be centred in place, which a second copy would be made for.
         kind = KMeans(clusters, n_init=1, random_state=seed, copy_x=not is_mapped(features))
     else:
-        start = points[k_means_plus_plus(points, clusters, generator)]
+        start = points[k_means_plus_plus(rows, clusters, generator)]
         batch = min(5000, len(points))
         kind = MiniBatchKMeans(clusters, init=start, batch_size=batch, n_init=1, random_state=seed)
     with warnings.catch_warnings():
