@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lossrank.errors import ContractError
 from lossrank.models import MODELS, weights_from
 from lossrank.strategies import STRATEGIES, VAAL, CoreSet, Entropy, Random, Refined, Strategy, Subsample
-from lossrank.tasks import TASKS, Classification, Counting, Pose, Task
+from lossrank.tasks import TASKS, Classification, Counting, Pose, Regression, Task
 from lossrank.testing import check_strategy, check_task, small_world
 
 BRIEF_VAAL = VAAL(z=4, width=2, iterations=2, batch_size=8)
@@ -65,6 +65,8 @@ KINDS: dict[str, Task] = {
     "counting": Counting(
         made("counting_small", classes=1), MODELS["counting_small"].taps, stride=4, sigma=1.0, kernel=5, most=16
     ),
+    "regression": Regression(("x", "y"), made("small_cnn", classes=2, width=2), MODELS["small_cnn"].taps, std=2.0),
+    "regression of one": Regression(("x",), made("small_cnn", classes=1, width=2), MODELS["small_cnn"].taps),
 }
 
 

@@ -20,5 +20,5 @@ __all__ = [
     "Task",
 ]
 
-TASKS: tuple[type[Task], ...] = (Classification, Pose, Counting)
+TASKS: tuple[type[Task], ...] = (Classification, Pose, Counting, Regression)
 """Every built-in kind of task."""

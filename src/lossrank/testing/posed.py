@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lossrank.errors import ContractError, listed
-from lossrank.tasks import Classification, Counting, Pose, Task
+from lossrank.tasks import Classification, Counting, Pose, Regression, Task
 from lossrank.testing.demands import attempt, demand, random_state_untouched
 from lossrank.testing.world import seeded
 
@@ -72,6 +72,9 @@ def _answers(task: Task, count: int, side: int) -> list[Any]:
     if isinstance(task, Counting):
         heads = torch.randint(2, side - 2, (count, 6, 2), generator=seeded(3)).tolist()
         return [heads[row][: row + 1] for row in range(count)]
+    if isinstance(task, Regression):
+        drawn = torch.rand(count, len(task.names), generator=seeded(4), dtype=torch.float64)
+        return [task.answer(row) for row in drawn]
     raise ContractError(f"{type(task).__name__}: give answers=[...], what a labeller would say to each of the inputs")
 
 
