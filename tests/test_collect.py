@@ -108,7 +108,8 @@ def test_a_perfect_score_has_spearman_one(view: View, pool: Pool) -> None:
 
 
 def test_a_column_that_cannot_be_given_names_those_that_can(view: View, pool: Pool) -> None:
-    with pytest.raises(StrategyError, match=r"Classification cannot give 'uncertanty' .no task of lossrank can.*did you mean uncertainty"):
+    told = r"Classification cannot give 'uncertanty' \(no task of lossrank can\).*did you mean uncertainty"
+    with pytest.raises(StrategyError, match=told):
         collect(view, pool, IDS, frozenset({"uncertanty"}))
     alone = View(view.model, TASK, Normalise(), view.runtime, 7)
     with pytest.raises(StrategyError, match="predicted_loss"):
