@@ -13,6 +13,7 @@ from lossrank.assembly import assemble
 from lossrank.collect import collect
 from lossrank.config import Recipe, recipe_from
 from lossrank.datasets import CountingData
+from lossrank.errors import DataError
 from lossrank.pool import Pool
 from lossrank.rounds import Watcher, learn, look, start
 from lossrank.runs import run
@@ -149,6 +150,13 @@ def test_results_of_an_image_do_not_depend_on_the_batch_it_is_in() -> None:
         row = together.ids.index(sample)
         for name in needs:
             torch.testing.assert_close(together[name][row], alone[name][0], rtol=1e-5, atol=1e-6)
+
+
+def test_sizes_must_agree_where_nobody_said_that_they_may_differ() -> None:
+    crowds = Crowds(3, SIZES[1:])
+    pool = Pool(MapStyle(crowds, ["a", "b", "c"], crowds.targets))
+    with pytest.raises(DataError, match=r"one batch needs one shape: a is \[3, 24, 32\], b is \[3, 40, 28\]"):
+        list(pool.batches())
 
 
 def test_the_loss_falls() -> None:

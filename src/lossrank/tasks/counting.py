@@ -142,7 +142,10 @@ class Counting(Task):
         return density_entropy(outputs.float())
 
     def summary(self, outputs: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, "batch summary"]:
-        """[batch, 7] count, peak, entropy, root of the mean square, and median, 90 % and 99 % quantile of the map."""
+        """[batch, 7] count, peak, entropy, root of the mean square, and median, 90 % and 99 % quantile of the map.
+
+        The count is the hint: each head is one more to miss, so the loss grows with it.
+        """
         maps = outputs.detach().float()
         pixels = maps.flatten(1)
         ordered = pixels.sort(1).values
