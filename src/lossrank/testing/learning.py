@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lossrank import rounds, training
+import lossrank.rounds as rounds
+import lossrank.training as training
 from lossrank.collect import collect
 from lossrank.errors import StrategyError, listed
 from lossrank.ledger import Choice, Ledger, SampleId

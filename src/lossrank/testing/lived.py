@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from lossrank import rounds
+import lossrank.rounds as rounds
 from lossrank.collect import View, collect
 from lossrank.errors import listed
 from lossrank.ledger import SampleId
