@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/budget_memory.py [--samples 200000 --picks 100 --budget 64MB]
 
-Both in a process of their own, over a pool whose samples are made when they are read. Printed is by how much the memory of
-the process itself grows at its peak (anonymous pages, looked at every 5 ms: what the kernel cannot drop), and by how much
-the resident memory does, pages of the file included, which the kernel drops when another needs them. Linux only.
+Both in a process of their own, over a pool whose samples are made when they are read. Printed is by how much the
+process's own memory grows at its peak (anonymous pages, looked at every 5 ms: what the kernel cannot drop), and by how
+much the resident memory does, pages of the file included, which the kernel drops when another needs them. Linux only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def report(way: str, asked: argparse.Namespace) -> dict[str, object]:
     command += ["--picks", str(asked.picks), "--budget", asked.budget]
     found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     print(
-        f"{way}: {found['seconds']:.1f} s, grows by {found['own']:.0f} MiB of its own, {found['resident']:.0f} MiB resident",
+        f"{way}: {found['seconds']:.1f} s, grows by {found['own']:.0f} MiB of its own, "
+        f"{found['resident']:.0f} MiB resident",
         flush=True,
     )
     return found

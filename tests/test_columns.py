@@ -263,9 +263,11 @@ def test_one_thread_gives_the_others_back() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with pytest.raises(StrategyError), one_thread():
+        with one_thread():
             assert torch.get_num_threads() == 1
-            raise StrategyError("on purpose")
+        assert torch.get_num_threads() == 2
+        with pytest.raises(StrategyError, match="not finite"):
+            k_center_greedy(torch.full((3, 2), torch.nan), torch.zeros(1, 2), 1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
