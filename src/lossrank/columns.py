@@ -69,7 +69,7 @@ class MemoryBudget:
         if self.used + block > self.limit:
             raise ConfigError(
                 f"max_memory is {size_text(self.limit)}; the smallest that works here is "
-                f"{size_text(self.used + block)}: single numbers of every sample, and {ROWS:,} rows of the tables "
+                f"{size_text(self.used + block)}: every single number, and up to {ROWS:,} rows of the tables "
                 f"({', '.join(sorted(tables)) or 'of which there are none'})"
             )
 
