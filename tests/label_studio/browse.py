@@ -1,4 +1,4 @@
-"""One task in a real browser: log in, open the stream, say which picture is shown, choose a class, submit.
+"""One task in a real browser: log in, open the stream, say which colour the picture shown has, choose a class, submit.
 
 Run by the Python in which playwright is installed: browse.py URL PROJECT CLASS USER PASSWORD CHROMIUM SCREENSHOT
 """
@@ -10,6 +10,13 @@ import sys
 
 from playwright.sync_api import sync_playwright
 
+# The tool shows a picture from memory, so that its address says nothing: what is on the screen does.
+PICTURE = "[...document.images].find(i => i.src.startsWith('blob:') || i.src.includes('/data/'))"
+COLOUR = f"""() => {{
+    const canvas = document.createElement("canvas"), picture = {PICTURE}, pen = canvas.getContext("2d")
+    pen.drawImage(picture, 0, 0)
+    return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3)
+}}"""
 PATIENCE = 180_000  # milliseconds; a machine that is busy takes its time
 
 
@@ -24,18 +31,18 @@ def main(url: str, project: str, name: str, user: str, password: str, chromium: 
         page.click("button[type=submit]")
         page.wait_for_url(lambda address: "/login" not in address)
         page.goto(f"{url}/projects/{project}/data?labeling=1", timeout=PATIENCE)
-        picture = page.locator("img[src*='/data/']").first
-        picture.wait_for()
-        page.get_by_text(name, exact=True).first.wait_for()
+        page.wait_for_function(f"() => {{ const i = {PICTURE}; return i && i.complete && i.naturalWidth > 0 }}")
+        choice = page.locator(f"input[name='{name}']")
+        choice.wait_for(state="attached")
         page.wait_for_timeout(1500)  # the picture fades in
-        shown = picture.get_attribute("src")
-        chosen = page.locator("input[type=checkbox]:checked, input[type=radio]:checked")
-        before = [chosen.nth(i).get_attribute("name") for i in range(chosen.count())]
+        colour = page.evaluate(COLOUR)
+        chosen = page.locator("label input:checked")
+        before = [chosen.nth(place).get_attribute("name") for place in range(chosen.count())]
         page.screenshot(path=screenshot)
-        page.get_by_text(name, exact=True).first.click()
+        choice.check(force=True)
         with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as answered:
-            page.get_by_role("button", name="Submit").click()
-        print(json.dumps({"shown": shown, "checked before": before, "status": answered.value.status}))
+            page.locator("button[name='submit']").click()
+        print(json.dumps({"colour": colour, "checked before": before, "status": answered.value.status}))
         browser.close()
 
 
