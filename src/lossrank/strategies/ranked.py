@@ -23,7 +23,7 @@ class Ranked(Strategy):
     """Takes the samples with the largest values of its score, changed by switches that are off by default.
 
     They work in the order in which they stand here: the guard puts samples last, noise reorders the others,
-    near-duplicates step back, and of the `top` x n that now stand in front, n that differ are taken.
+    near-duplicates step back, and of the `top` x n that now stand in front, n that differ are taken, in that order.
     """
 
     guard: float = 0.0
@@ -75,7 +75,8 @@ class Ranked(Strategy):
             order = self._without_copies(ordered, labelled, order, wanted)
         if self.diversity != "none":
             embedding = ordered.finite("embedding")[order[:wanted]]
-            order = [order[place] for place in spread_rows(embedding, n, self.diversity, generator)]
+            chosen = spread_rows(embedding, n, self.diversity, generator)
+            order = [order[place] for place in sorted(chosen)]  # which are chosen is its say, not who is asked first
         return [ordered.ids[row] for row in order[:n]]
 
     def _switched(self) -> bool:
