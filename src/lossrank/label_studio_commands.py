@@ -8,7 +8,7 @@ from typing import Literal
 from rich.console import Console
 from rich.markup import escape
 
-from lossrank.bridges.label_studio import Server, pull, push
+from lossrank.bridges.label_studio import NotPushed, Server, pull, push
 from lossrank.errors import ConfigError, listed
 from lossrank.project import Project
 
@@ -48,7 +48,11 @@ def label_studio(
     server = Server.from_environment(url, patience)
     with Project.open(project) as opened:
         if what != "push":
-            _pull(opened, server, everything, allow_changed)
+            try:
+                _pull(opened, server, everything, allow_changed)
+            except NotPushed:
+                if what == "pull":
+                    raise
         if what == "push" or (what == "sync" and opened.ledger.open_questions()):
             _push(opened, server, served_below, anew)
         found = opened.status()

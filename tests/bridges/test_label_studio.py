@@ -392,6 +392,14 @@ def test_pictures_below_the_servers_root_are_served_from_there(fake: Fake, proje
         push(project, server_of(fake), served_below=tmp_path / "project")
 
 
+def test_a_first_sync_pushes(fake: Fake, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, LEGACY)
+    words = [str(project.layout.folder), "--url", fake.url]
+    assert main(["label-studio", "pull", *words]) == 2
+    assert main(["label-studio", "sync", *words]) == 0
+    assert fake.samples() == ASKED
+
+
 def test_nothing_open_is_said(fake: Fake, project: Project) -> None:
     project.skip(ASKED, "all of them")
     with pytest.raises(DataError, match="no question is open"):

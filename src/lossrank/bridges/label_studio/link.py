@@ -24,11 +24,15 @@ from lossrank.errors import BridgeError, RunError
 from lossrank.folder import append_line, read_lines, write_atomic
 from lossrank.ledger import Ledger, SampleId
 
-__all__ = ["FOLDER", "SAMPLE", "Link", "Memory", "Task", "tasks_of"]
+__all__ = ["FOLDER", "SAMPLE", "Link", "Memory", "NotPushed", "Task", "tasks_of"]
 
 FOLDER = "label_studio"
 SAMPLE = "lossrank_id"  # the field of a task's data that holds the sample's id
 PAGE = 200  # tasks in one answer of the server
+
+
+class NotPushed(BridgeError):  # noqa: N818 - named for what is missing
+    """The server has no project of ours yet."""
 
 
 @dataclass(frozen=True)

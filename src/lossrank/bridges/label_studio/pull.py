@@ -9,8 +9,8 @@ from typing import Any
 
 from lossrank.bridges.label_studio.client import Server
 from lossrank.bridges.label_studio.interface import FORMS, size_of
-from lossrank.bridges.label_studio.link import FOLDER, Link, Memory, Task, tasks_of
-from lossrank.errors import BridgeError, DataError
+from lossrank.bridges.label_studio.link import FOLDER, Link, Memory, NotPushed, Task, tasks_of
+from lossrank.errors import DataError
 from lossrank.exchange import Answers, Given
 from lossrank.folder import FolderLock
 from lossrank.ledger import SampleId
@@ -72,14 +72,15 @@ def pull(project: Project, server: Server, *, everything: bool = False, allow_ch
         allow_changed: take answers about pictures that are gone, or have changed since they were asked.
 
     Raises:
-        BridgeError: the server cannot be reached or refuses, nothing was pushed there, or our project was deleted.
+        NotPushed: there is nothing to pull from.
+        BridgeError: the server cannot be reached or refuses, or our project was deleted there.
         RunError: another process is pushing or pulling.
     """
     with FolderLock(project.layout.folder / FOLDER):
         memory = Memory(project.layout.folder, project.ledger)
         link = memory.find(server)
         if link is None:
-            raise BridgeError(f"{server.url} has no project of {project.layout.folder}: push first")
+            raise NotPushed(f"{server.url} has no project of {project.layout.folder}: push first")
         done, seen = Pulled(), memory.seen()
         tasks = list(tasks_of(server, link, None if everything else _since(link)))
         done.foreign = sum(task.sample is None for task in tasks)
