@@ -2,6 +2,7 @@
 
     python benchmarks/project_speed.py            # about ten minutes on one core
     python benchmarks/project_speed.py 10000      # a smaller pool
+    python benchmarks/project_speed.py 100000 --files    # without `select`
 
 `select` is compared, in the same run, with what no choice can do without: reading every picture, the same training,
 one pass of the model over the pool.
@@ -10,6 +11,7 @@ one pass of the model over the pool.
 from __future__ import annotations
 
 import io
+import resource
 import subprocess
 import sys
 import tempfile
@@ -48,10 +50,14 @@ def pictures(folder: Path) -> None:
         file.write_bytes(encoded[number % DISTINCT])
 
 
-def command(*arguments: str) -> float:
-    """Seconds of a command as a person waits for it, the interpreter's start included."""
+def command(*arguments: str) -> str:
+    """Seconds of a command as a person waits for it, the interpreter's start included, and of the processor."""
     run = [sys.executable, "-c", "import sys; from lossrank.cli import main; sys.exit(main())", *arguments]
-    return timed(lambda: subprocess.run(run, check=True, capture_output=True))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall = timed(lambda: subprocess.run(run, check=True, capture_output=True))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{wall:.2f} s ({spent:.2f} s of the processor)"
 
 
 def necessary(project: Project) -> float:
@@ -84,13 +90,19 @@ def main() -> None:
             project.ledger.ask(None, [(i, None) for i in ids], "benchmark", project.layout.digests(ids))
         rows = "".join(f"{i},{'ab' if n % 2 else 'cd'}\n" for n, i in enumerate(ids))
         (root / "answers.csv").write_text("id,answer\n" + rows)
-        print(f"ingest, {ANSWERS:,} answers: {command('ingest', str(root / 'p'), str(root / 'answers.csv')):.2f} s")
-        print(f"status: {command('status', str(root / 'p')):.2f} s")
+        print(f"ingest, {ANSWERS:,} answers: {command('ingest', str(root / 'p'), str(root / 'answers.csv'))}")
+        print(f"status: {command('status', str(root / 'p'))}")
+        if "--files" in sys.argv:  # the files' part alone
+            return
         with Project.open(root / "p") as project:
+            begin = time.process_time()
             bare = necessary(project)
+            middle = time.process_time()
             whole = timed(lambda: project.select(100))
+            spent = (middle - begin, time.process_time() - middle)
         print(f"select: {whole:.1f} s; reading, training and one pass alone: {bare:.1f} s; ratio {whole / bare:.3f}")
-        print(f"status after it: {command('status', str(root / 'p')):.2f} s")
+        print(f"the same, of the processor: {spent[1]:.1f} and {spent[0]:.1f} s; ratio {spent[1] / spent[0]:.3f}")
+        print(f"status after it: {command('status', str(root / 'p'))}")
 
 
 if __name__ == "__main__":

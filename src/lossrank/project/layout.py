@@ -32,6 +32,7 @@ FORMAT = 1  # raised when an older version could no longer read a project folder
 RECIPE = """\
 # A project's recipe. Edit it between rounds; `lossrank run --print_config` shows every field there is.
 task: {task}
+task_options: {options}
 data: {images}          # the pictures; ids are paths below it
 dataset_options:
   {what}: {names}
@@ -62,8 +63,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "counting": {
         "size": 128,
-        "model": "{name: density_small}",
-        "train": "{epochs: 40, batch_size: 16, optimizer: adam, lr: 1.0e-3, weight_decay: 0.0, flip: true}",
+        "model": "{name: counting_small, options: {width: 16}}",
+        "train": "{epochs: 20, batch_size: 4, optimizer: adam, lr: 4.0e-3, weight_decay: 0.0, flip: true}",
+        "options": "{stride: 4.0, kernel: 9, sigma: 1.5, scale: 10.0}",  # as in recipes/mini/counting.yaml
     },
     "regression": {
         "size": 64,
@@ -97,7 +99,7 @@ class Layout:
             raise DataError(f"there is no folder {images} of pictures")
         if is_project(folder) or (folder / "recipe.yaml").exists():
             raise RunError(f"{folder} holds a project or a run already; take another folder with --out")
-        told = DEFAULTS[vocabulary.task]
+        told = {"options": "{}", **DEFAULTS[vocabulary.task]}
         text = RECIPE.format(
             task=vocabulary.task,
             images=json.dumps(str(images.resolve())),

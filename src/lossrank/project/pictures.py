@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from lossrank.datasets import ImageData, PoseData, load_unlabelled, pixel_statistics
+from lossrank.datasets import CountingData, ImageData, PoseData, load_unlabelled, pixel_statistics
 from lossrank.datasets.folder import images_below
 from lossrank.datasets.images import ORIENTATION, SUFFIXES
 from lossrank.datasets.pose import Box, Person, mirror_pairs, people_pool
@@ -127,6 +127,8 @@ def _as_data(layout: Layout, train: Pool, test: Pool, statistics: tuple[Any, Any
             raise ConfigError(f"head is {list(head)}; possible are two of the joints {listed(names, 30)}")
         ends = (names.index(head[0]), names.index(head[1])) if head else None
         return PoseData(train, test, names, *statistics, pairs=mirror_pairs(names), head=ends)
+    if layout.vocabulary.task == "counting":
+        return CountingData(train, test, ("head",), *statistics)
     return ImageData(train, test, names or ("value",), *statistics)
 
 

@@ -1,0 +1,93 @@
+"""Projects whose answers are places in a picture: pixels of the picture in the ledger, of the pool in training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lossrank import Project
+from lossrank.errors import MissingExtra
+from lossrank.project import cold
+from lossrank.project.pictures import open_pictures
+
+SHORTER = (("epochs: 30", "epochs: 1"), ("epochs: 20", "epochs: 1"), ("image_size: 128", "image_size: 32"))
+QUICK = (*SHORTER, ("folds: 3, least: 30", "folds: 2, least: 8"), ("width: 12", "width: 4"), ("width: 16", "width: 4"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """14 pictures of 64 x 32, a white square of 4 pixels in each; so scaled by half and 8 rows below the pool's top."""
+
+    def missing(*arguments: object) -> None:
+        raise MissingExtra("the network", "trunks", "this test")
+
+    monkeypatch.setattr(cold, "trunk_embeddings", missing)
+    (tmp_path / "photos").mkdir()
+    for number in range(14):
+        image = Image.new("RGB", (64, 32))
+        image.paste((255, 255, 255), (4 * number, 10, 4 * number + 4, 14))
+        image.save(tmp_path / "photos" / f"{number:02d}.png")
+    return tmp_path / "photos"
+
+
+def place(sample: str) -> list[float]:
+    """The middle of the square; the first pixel is 0."""
+    return [4 * int(sample[:2]) + 1.5, 11.5]
+
+
+ANSWERS: dict[str, Any] = {
+    "pose": lambda sample: [[*place(sample), 2], [None, None, 0]],
+    "counting": lambda sample: [place(sample)],
+}
+
+
+@pytest.mark.parametrize("task", ANSWERS)
+def test_two_rounds_of(task: str, photos: Path, tmp_path: Path) -> None:
+    names = ["left_hand", "right_hand"] if task == "pose" else []
+    with Project.init(tmp_path / "p", photos, task, names, initial=8, step=3) as project:
+        recipe = tmp_path / "p" / "recipe.yaml"
+        text = recipe.read_text()
+        for old, new in QUICK:
+            text = text.replace(old, new)
+        recipe.write_text(text)
+        first = project.select()
+        project.ingest({q.sample: ANSWERS[task](q.sample) for q in first})
+        second = project.select()
+        assert len({q.sample for q in first + second}) == 11
+        path = tmp_path / "next.json"
+        project.export(path)
+        said = json.loads(path.read_text())
+        if task == "pose":
+            assert [image["file_name"] for image in said["images"]] == [q.sample for q in second]
+            assert all(len(a["keypoints"]) == 6 and a["score"] is not None for a in said["annotations"])
+            assert len(said["annotations"]) == 3
+        else:
+            assert [entry["id"] for entry in said] == [q.sample for q in second]
+            assert all(isinstance(entry["prediction"], float) for entry in said)
+        row = project.layout.rounds()[0]
+    assert row["labelled"] == 8
+    assert row["health"]["samples"] == 8
+
+
+def test_a_place_and_back(photos: Path, tmp_path: Path) -> None:
+    """Column 5.5 of 64 is 2.5 of 32; row 11.5 of the 32 is 5.5 of 16, and 8 rows of border lie above."""
+    with Project.init(tmp_path / "p", photos, "pose", ["left_hand", "right_hand"]) as project:
+        recipe = tmp_path / "p" / "recipe.yaml"
+        recipe.write_text(recipe.read_text().replace("image_size: 128", "image_size: 32"))
+    with Project.open(tmp_path / "p") as project:
+        pictures = open_pictures(project.layout, project.ledger.added())
+        learnt = pictures.learnt("01.png", ANSWERS["pose"]("01.png"))
+        assert learnt["joints"][0] == [2.5, 13.5, 2]
+        picture = pictures.data.train.thumbnail("01.png")
+        assert picture is not None
+        shown = picture.convert("L")
+        assert shown.getpixel((2, 13)) == shown.getpixel((3, 13)) == shown.getpixel((2, 14)) > 150
+        assert shown.getpixel((6, 13)) == 0
+        prediction = {"joints": [[2.5, 13.5, 0.5], [0.0, 8.0, 0.1]], "size": [32, 32]}
+        answer, confidence = pictures.said("01.png", prediction)
+        assert answer[0] == [5.5, 11.5, 2]
+        assert confidence == pytest.approx(0.3)
