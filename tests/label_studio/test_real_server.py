@@ -189,7 +189,8 @@ def test_in_a_browser_the_first_question_is_shown_and_its_answer_arrives(instanc
         assert told["checked before"] == ["dog"]  # what the model says
         assert pull(project, server).new == 1
         assert project.ledger.labelled() == {"p-5.png": "cat"}
-        assert Image.open(picture).size == (1280, 800)
+        with Image.open(picture) as taken:
+            assert taken.size == (1280, 800)
 
 
 def test_nothing_is_lost_doubled_or_misassigned_under_kills(instance: Instance, folder: Path) -> None:
