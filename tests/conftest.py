@@ -13,8 +13,15 @@ from jaxtyping import install_import_hook
 # Shapes in these modules' signatures are checked at every call while tests run. Before any of them is imported. Not
 # where a public function answers a wrong shape with an error of its own: that answer is what tests ask for.
 install_import_hook(
-    ["lossrank.ranking.soft", "lossrank.tasks.classification", "lossrank.tasks.heatmaps"],
-    "beartype.beartype",
+    [
+        "lossrank.ranking.soft",
+        "lossrank.tasks.classification",
+        "lossrank.tasks.counting",
+        "lossrank.tasks.density",
+        "lossrank.tasks.heatmaps",
+        "lossrank.tasks.pose",
+    ],
+    "checker.checked",
 )
 
 SHARED = Path(os.environ.get("LOSSRANK_SHARED", Path(__file__).resolve().parents[2] / "shared"))
