@@ -41,10 +41,9 @@ def label_studio(
         allow_changed: of a pull: take answers about pictures that are gone or have changed since they were asked.
         patience: seconds for which a server that does not answer is asked again.
     """
-    of_push, of_pull = {"--served-below": served_below, "--anew": anew}, {"--everything": everything}
-    strange = [name for name, value in (of_push if what == "pull" else of_pull).items() if value and what != "sync"]
-    if strange:
-        raise ConfigError(f"{what} has no {listed(strange)}")
+    foreign = {"--everything": everything} if what == "push" else {"--served-below": served_below, "--anew": anew}
+    if what != "sync" and any(foreign.values()):
+        raise ConfigError(f"{what} has no {listed(name for name, value in foreign.items() if value)}")
     server = Server.from_environment(url, patience)
     with Project.open(project) as opened:
         if what != "push":

@@ -75,24 +75,37 @@ def push(
         link = _patiently(lambda: _linked(project, memory, server, anew))
         pictures = _Pictures(project, server, link, served_below)
         before = _look(server, link)
-        present, doubles = before, 0
-        for attempt in range(TRIES):
-            present, removed = _without_doubles(server, present)
-            doubles += removed
-            todo = [q for q in questions if q.sample not in present and q.sample not in pictures.missing]
-            if not todo:
-                break
-            try:
-                _send(project, server, pictures, todo, on_progress)
-            except Unanswered:
-                if attempt + 1 == TRIES:
-                    raise
-                time.sleep(min(8.0, 0.25 * 2**attempt))
-            present = _look(server, link)
+        present, doubles = _bring(project, server, pictures, questions, before, on_progress)
         asked = [q.sample for q in questions]
         there = sum(sample in before for sample in asked)
         added = sum(sample in present and sample not in before for sample in asked)
         return Pushed(link, added, there, doubles, tuple(pictures.missing))
+
+
+def _bring(
+    project: Project,
+    server: Server,
+    pictures: _Pictures,
+    questions: Sequence[Question],
+    present: Mapping[SampleId, list[Task]],
+    on_progress: Callable[[int, int], None],
+) -> tuple[Mapping[SampleId, list[Task]], int]:
+    """Send what is missing and look again, until nothing is; what is there then, and how many doubles were removed."""
+    doubles = 0
+    for attempt in range(TRIES):
+        present, removed = _without_doubles(server, present)
+        doubles += removed
+        todo = [q for q in questions if q.sample not in present and q.sample not in pictures.missing]
+        if not todo:
+            break
+        try:
+            _send(project, server, pictures, todo, on_progress)
+        except Unanswered:
+            if attempt + 1 == TRIES:
+                raise
+            time.sleep(min(8.0, 0.25 * 2**attempt))
+        present = _look(server, pictures.link)
+    return present, doubles
 
 
 def score_of(place: int) -> float:
@@ -143,17 +156,13 @@ def _look(server: Server, link: Link) -> dict[SampleId, list[Task]]:
     return found
 
 
-def _without_doubles(server: Server, present: dict[SampleId, list[Task]]) -> tuple[dict[SampleId, list[Task]], int]:
+def _without_doubles(server: Server, present: Mapping[SampleId, list[Task]]) -> tuple[dict[SampleId, list[Task]], int]:
     """One task for each sample: the oldest, or those that a person touched, which are never removed."""
-    removed = 0
-    for sample, tasks in present.items():
-        kept = [task for task in tasks if task.touched] or tasks[:1]
-        for task in tasks:
-            if task not in kept:
-                server.delete(f"/api/tasks/{task.number}/")
-                removed += 1
-        present[sample] = kept
-    return present, removed
+    kept = {sample: [task for task in tasks if task.touched] or tasks[:1] for sample, tasks in present.items()}
+    doubles = [task for sample, tasks in present.items() for task in tasks if task not in kept[sample]]
+    for task in doubles:
+        server.delete(f"/api/tasks/{task.number}/")
+    return kept, len(doubles)
 
 
 def _send(
