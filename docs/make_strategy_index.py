@@ -1,6 +1,6 @@
 """Write the table of docs/strategies.md from what the strategies say of themselves.
 
-    python docs/make_strategy_index.py
+python docs/make_strategy_index.py
 """
 
 from __future__ import annotations
