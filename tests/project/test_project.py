@@ -95,6 +95,15 @@ def test_spellings_of_a_path_are_one_id(project: Project) -> None:
     assert list(project.ledger.labelled()) == IDS[:2]
 
 
+def test_an_old_file_read_again_takes_no_correction_back(project: Project) -> None:
+    project.ingest({IDS[0]: "cat"})
+    project.revise({IDS[0]: "dog"})
+    done = project.ingest({IDS[0]: "cat"})
+    assert (done.new, done.same, done.corrected) == (0, 1, 0)
+    assert project.ledger.labelled() == {IDS[0]: "dog"}
+    assert project.ingest({IDS[0]: "cat"}, revise=True).corrected == 1  # asked for, it is a correction
+
+
 def test_a_known_answer_again_and_another_one(project: Project) -> None:
     project.ingest({IDS[0]: "cat", IDS[1]: "cat"})
     with pytest.raises(DataError, match="differ from the known answer"):

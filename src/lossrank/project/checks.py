@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lossrank.errors import listed
@@ -51,9 +51,11 @@ def sorted_out(answers: Answers, layout: Layout, ledger: Ledger, allowed: Refusa
     digests = ledger.digests()
     moved = layout.changed({i: digests[i] for i in one if i in digests and i in added})
 
-    def unlike(given: Given) -> bool:
-        known = current.get(given.sample)
-        return given.skipped is None and known not in (None, given.answer) and first[given.sample] != given.answer
+    def other(given: Given) -> bool:
+        return given.skipped is None and current.get(given.sample) not in (None, given.answer)
+
+    def stale(given: Given) -> bool:  # an old file read again: its answer was corrected since
+        return other(given) and first[given.sample] == given.answer and not allowed.other
 
     tests: tuple[tuple[str, Callable[[Given], bool]], ...] = (
         ("have ids that climb out of the folder", lambda g: g.sample not in added and _climbs(g.sample)),
@@ -68,13 +70,13 @@ def sorted_out(answers: Answers, layout: Layout, ledger: Ledger, allowed: Refusa
         ),
         (
             "differ from the known answer (--revise takes them as corrections)",
-            lambda g: unlike(g) and not allowed.other,
+            lambda g: other(g) and not stale(g) and not allowed.other,
         ),
     )
     for given in one.values():
         kind = next((kind for kind, wrong in tests if wrong(given)), None)
         if kind is None:
-            found.good.append(given)
+            found.good.append(replace(given, answer=current[given.sample]) if stale(given) else given)
         else:
             found.trouble.setdefault(kind, []).append(f"{given.sample} ({given.where})")
     return found
