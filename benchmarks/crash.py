@@ -25,7 +25,7 @@ from lossrank.ledger import Ledger
 
 STRATEGIES = ("l2r-al", "lossrank", "ll4al", "random")
 KILLS_IN_A_ROW = 5
-TIMES = ("seconds", "peak_memory_mb")  # what two runs of the same recipe may differ in
+TIMES = ("seconds", "memory_mb", "peak_memory_mb")  # what two runs of the same recipe may differ in
 
 
 def short(strategy: str) -> Recipe:

@@ -29,6 +29,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "refined": {"strategy_options": {"of": "entropy", "diversity": "k-center"}},
 }
 """What a strategy needs beyond the recipe; told below the table."""
+CHOOSING = ("health", "select")
+"""Stages of a round that choose."""
 REDUCED: Mapping[str, Any] = {
     "dataset_options.train_size": 2000,
     "dataset_options.test_size": 500,
@@ -124,14 +126,14 @@ def page(asked: argparse.Namespace, done: Mapping[str, Sequence[list[dict[str, A
         + (", reduced: a check that all run, no comparison" if asked.reduced else ""),
         "",
         f"{metric['name']} in {metric['unit'] or 'its unit'} at {last} labels, and its mean over the rounds; Spearman "
-        "of the score with the true loss of held-out samples, mean over the rounds; seconds of a choice; a whole run's "
-        "time beside random's; peak memory of the run's process. Mean ± sample standard deviation over the seeds.",
+        "of the score with the true loss of held-out samples, mean over the rounds; seconds of a choice, and the most that "
+        "resident memory grew while choosing; a whole run's time beside random's; peak memory of its process. Mean ± sample standard deviation over the seeds.",
         "",
         f"Seeds {', '.join(map(str, asked.seeds))}. Python {platform.python_version()}, torch {torch.__version__}, "
         f"{platform.machine()}, {torch.get_num_threads()} threads.",
         "",
-        "| strategy | last round | mean | Spearman | choosing, s | run / random's | peak, MB |",
-        "|---|---|---|---|---|---|---|",
+        "| strategy | last round | mean | Spearman | choosing, s | choosing, MB | run / random's | peak, MB |",
+        "|---|---|---|---|---|---|---|---|",
         *(row_of(name, runs, base) for name, runs in done.items()),
         "",
         *remarks(asked, done),
@@ -145,7 +147,7 @@ def row_of(name: str, runs: Sequence[list[dict[str, Any]]], base: float | None) 
     ranked = [[row["spearman"] for row in rows if row["spearman"] is not None] for rows in runs]
     # the last round chooses nothing
     choosing = [
-        [row["seconds"].get("select", 0) + row["seconds"].get("health", 0) for row in rows[:-1]] for rows in runs
+        [sum(row["seconds"].get(stage, 0) for stage in CHOOSING) for row in rows[:-1]] for rows in runs
     ]
     whole = statistics.mean(sum(sum(row["seconds"].values()) for row in rows) for rows in runs)
     cells = [
@@ -153,10 +155,17 @@ def row_of(name: str, runs: Sequence[list[dict[str, Any]]], base: float | None) 
         told([statistics.mean(v) for v in values], 1),
         told([statistics.mean(r) for r in ranked], 2) if all(ranked) else "",
         told([statistics.mean(c) for c in choosing if c], 2),
+        grown(runs),
         "" if base is None else f"{whole / base:.2f}",
         f"{max(row['peak_memory_mb'] for rows in runs for row in rows):,.0f}",
     ]
     return f"| {name} | {' | '.join(cells)} |"
+
+
+def grown(runs: Sequence[list[dict[str, Any]]]) -> str:
+    """The most that memory grew in any choice; empty where the system cannot tell."""
+    found = [row["memory_mb"][stage] for rows in runs for row in rows for stage in CHOOSING if stage in row["memory_mb"]]
+    return f"{max(found):,.0f}" if found else ""
 
 
 def told(values: Sequence[float], digits: int) -> str:

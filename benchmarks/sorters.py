@@ -24,9 +24,9 @@ from lossrank.ranking.synthetic import descending_ranks, draw_mixture
 def main() -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} thread")
-    for length in (4, 32, 64):
+    for length in (4, 16, 32, 64):
         generator(length)
-    for length in (4, 32, 64):
+    for length in (4, 16, 32, 64):
         spearman(length)
     for length, batch in ((4, 128), (32, 64), (64, 64), (64, 256)):
         recurrence(length, batch)

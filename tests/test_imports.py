@@ -49,6 +49,7 @@ ORDER = (
     "health",
     "shown",
     "training",
+    "clock",
     "rounds",
     "assembly",
     "runs",

@@ -24,7 +24,7 @@ from lossrank.rounds import Watcher, learn, start
 from lossrank.runs import run
 from lossrank.sweep import plan, sweep
 
-TIMES = ("seconds", "peak_memory_mb")
+TIMES = ("seconds", "memory_mb", "peak_memory_mb")
 
 
 def small(strategy: str = "entropy", **changes: Any) -> Recipe:

@@ -7,12 +7,8 @@ in the ledger before anyone is asked, and the round's row, which the caller appe
 from __future__ import annotations
 
 import dataclasses
-import resource
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +16,7 @@ import torch
 from torch import nn
 
 from lossrank.attached import AttachedPredictor
+from lossrank.clock import Clock
 from lossrank.collect import Measurement, View, collect, measure
 from lossrank.columns import MemoryBudget
 from lossrank.config import Recipe, bytes_of
@@ -131,7 +128,7 @@ def play_round(
     experiment: Experiment, learner: Learner, ledger: Ledger, number: int, watcher: Watcher
 ) -> dict[str, Any]:
     """Play round `number`; what it leaves is in the ledger, in the learner and in the row that is returned."""
-    clock = _Clock(watcher)
+    clock = Clock(watcher.on_stage)
     labels = ledger.labelled(up_to_batch=number)
     with clock.stage("train"):
         train_loss = learn(experiment, learner, labels, number, watcher)
@@ -374,7 +371,7 @@ def _row(
     train_loss: float,
     measured: Measurement,
     choice: Choice,
-    clock: _Clock,
+    clock: Clock,
 ) -> dict[str, Any]:
     metric = experiment.task.metric()
     asked = [sample for sample, _ in choice.asked]
@@ -401,7 +398,8 @@ def _row(
         "class_histogram": dict(sorted(Counter(_categories(experiment, asked)).items())),
         "near_duplicates": share_alike(experiment.pool, asked, experiment.recipe.train.eval_batch_size),
         "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
-        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "memory_mb": {stage: round(grown, 1) for stage, grown in clock.memory_mb.items()},
+        "peak_memory_mb": round(clock.peak_memory_mb(), 1),
         "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],
         "notes": _notes(experiment, labels, asked, number),
     }
@@ -425,24 +423,3 @@ def _shown(
     experiment: Experiment, view: View, ranking: Sequence[tuple[SampleId, float | None]]
 ) -> list[dict[str, Any]]:
     return shown(view, experiment.pool, experiment.oracle([sample for sample, _ in ranking]), ranking)
-
-
-def _peak_memory_mb() -> float:
-    """Peak resident memory of this process. The kernel counts it in KiB on Linux and in bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-class _Clock:
-    """Seconds spent in each stage of a round."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self.watcher = watcher
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        self.watcher.on_stage(name)
-        begin = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - begin

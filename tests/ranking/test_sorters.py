@@ -198,7 +198,7 @@ def test_errors_say_what_is_possible() -> None:
         LSTMSorter(4)(torch.randn(5))
     with pytest.raises(ConfigError, match="built for one list length"):
         make_sorter("lstm")
-    with pytest.raises(ConfigError, match=r"lists of 100; shipped are 4, 32, 64"):
+    with pytest.raises(ConfigError, match=r"lists of 100; shipped are 4, 16, 32, 64"):
         GRUSorter.pretrained(100)
     with pytest.raises(ConfigError, match="unknown sorter 'gru'"):
         make_sorter("gru")

@@ -184,9 +184,13 @@ def _cost(found: Comparison) -> Sheet:
         chose = [row for row in at if "select" in row.seconds]
         peak = max((row.peak_memory_mb for row in at if row.peak_memory_mb is not None), default=None)
         seconds = [_mean(chose, lambda row: row.seconds["select"]), _mean(at, lambda row: row.seconds.get("train"))]
-        rows.append((name, *seconds, peak))
-    columns = ("strategy", "selection (s)", "training (s)", "peak memory (MB)")
-    caption = "Seconds: mean of a round. Peak memory: the highest of the process, which a sweep shares among runs."
+        grown = max((row.memory_mb["select"] for row in at if "select" in row.memory_mb), default=None)
+        rows.append((name, *seconds, grown, peak))
+    columns = ("strategy", "selection (s)", "training (s)", "selection (MB)", "peak memory (MB)")
+    caption = (
+        "Seconds: mean of a round. Selection (MB): the most that resident memory grew while choosing. Peak memory: the "
+        "highest of the process, which a sweep shares among runs."
+    )
     return Sheet("cost", "Cost", columns, tuple(rows), caption)
 
 

@@ -38,7 +38,7 @@ __all__ = [
     "make_sorter",
 ]
 
-PRETRAINED_LENGTHS = (4, 32, 64)
+PRETRAINED_LENGTHS = (4, 16, 32, 64)
 """List lengths for which GRUSorter weights are shipped: the paper's crowd, pose and classification batches."""
 
 

@@ -161,6 +161,7 @@ def _row(line: Mapping[str, Any], where: str) -> Row:
             ranked_last=tuple(_ranked(item) for item in line.get("ranked_last") or ()),
             class_histogram={str(k): int(n) for k, n in (line.get("class_histogram") or {}).items()},
             seconds={str(k): float(s) for k, s in (line.get("seconds") or {}).items()},
+            memory_mb={str(k): float(m) for k, m in (line.get("memory_mb") or {}).items()},
             peak_memory_mb=_number(line.get("peak_memory_mb")),
             unreadable=tuple((str(u["id"]), str(u.get("reason", ""))) for u in line.get("unreadable") or ()),
             notes=tuple(str(note) for note in line.get("notes") or ()),

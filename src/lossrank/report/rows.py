@@ -94,6 +94,8 @@ class Row:
     """What answers and predictions are: a `kind`, and what is needed to draw it."""
     near_duplicates: float | None = None
     """Share of what was asked that looks like something else that was asked with it."""
+    memory_mb: Mapping[str, float] = field(default_factory=dict)
+    """By stage: the growth of resident memory during it, MiB; empty where the system cannot tell."""
 
 
 @dataclass(frozen=True)
