@@ -108,13 +108,13 @@ def test_families_have_the_statistics_of_the_reference_s_sequences(oracle) -> No
 
 def test_reference_ramps_are_ours(oracle) -> None:
     case = oracle("sodeep_data")
-    for length in (4, 16, 32, 64):
+    for length in (4, 32, 64):
         np.testing.assert_allclose(draws("fixed_ramp", length, 1)[0], case[f"L{length}_type9_seq"], atol=1e-6)
         assert _is_ramp(case[f"L{length}_type3_seq"])
         assert _is_ramp(case[f"L{length}_type4_seq"])
 
 
-@pytest.mark.parametrize("length", [4, 16, 32, 64])
+@pytest.mark.parametrize("length", [4, 32, 64])
 def test_ranks_of_the_reference(oracle, length: int) -> None:
     case = oracle("sodeep_data")
     ranks = descending_ranks(torch.from_numpy(case[f"L{length}_ds_seq"]))
