@@ -16,7 +16,7 @@ from lossrank.errors import ConfigError, RunError, listed, unknown_name
 from lossrank.report import MetricInfo, Run, by_strategy, find_runs
 from lossrank.report.rows import flat
 
-__all__ = ["Comparison", "comparison", "read_comparison"]
+__all__ = ["Comparison", "comparison", "is_full", "named", "read_comparison"]
 
 OF_STRATEGY = ("predictor", "strategy_options")  # fields that are a strategy's own
 
@@ -76,7 +76,7 @@ def comparison(runs: Sequence[Run], baseline: str = "random", *, allow_different
     """
     full, runs = [run for run in runs if is_full(run)], [run for run in runs if not is_full(run)]
     notes = _difference_notes(runs, allow_different)
-    runs, begun = _named(runs), [run for run in runs if run.rows]
+    runs, begun = named(runs), [run for run in runs if run.rows]
     if not begun:
         raise RunError(f"none of the {len(runs)} runs has finished a round; there is nothing to compare yet")
     notes += [f"{run.strategy}, seed {run.seed} has no finished round and is left out." for run in runs if not run.rows]
@@ -152,7 +152,7 @@ def _own(name: str) -> bool:
     return name.partition(".")[0] in OF_STRATEGY
 
 
-def _named(runs: Sequence[Run]) -> list[Run]:
+def named(runs: Sequence[Run]) -> list[Run]:
     """Runs of one strategy with different recipes under names of their own: `entropy, lr=0.1`."""
     named = []
     for strategy, group in by_strategy(runs).items():
