@@ -82,37 +82,58 @@ def _curve(status: Status) -> str:
     known = [(row["labelled"], row["metric"]["value"]) for row in status.rounds if row["metric"]["value"] is not None]
     if not known:
         return ""
-    how = safe(status.rounds[-1].get("measured", ""))
-    drawn = single_curve(known, status.rounds[-1]["metric"], "model")
-    return f'<h2>Curve</h2><div class="figures"><div class="figure">{drawn}</div></div><p class="captions">{how}</p>'
+    last = status.rounds[-1]
+    drawn = single_curve(known, last["metric"], "model", last.get("measured", ""))
+    return f'<h2>Curve</h2><div class="figures"><div class="figure">{drawn}</div></div>'
 
 
 def _health(status: Status) -> str:
-    """A line for each round: what ranks held-out answers, and what was therefore chosen by."""
-    lines = []
-    for row in status.rounds:
-        scores = (row.get("health") or {}).get("scores", {})
-        told = ", ".join(f"{name.replace('_', ' ')} {_interval(health['spearman'])}" for name, health in scores.items())
-        recall = ", ".join(
-            f"{name.replace('_', ' ')} {_interval(health['top10_recall'])}" for name, health in scores.items()
-        )
-        cells = "".join(f"<td>{safe(cell)}</td>" for cell in (told, recall, row["reason"]))
-        lines.append(f'<tr><th scope="row">{row["labelled"]}</th>{cells}</tr>')
-    if not lines:
+    """What ranks held-out answers, round by round, and what was therefore chosen by."""
+    tested = [row for row in status.rounds if (row.get("health") or {}).get("scores")]
+    reasons = "".join(
+        f'<tr><th scope="row">{row["labelled"]} labels</th><td>{safe(row["reason"])}</td></tr>' for row in status.rounds
+    )
+    if not reasons:
         return ""
-    heads = "".join(
-        f'<th scope="col">{head}</th>'
-        for head in ("labels", "Spearman with the true loss (80 %)", "top-10 % recall", "chosen by")
+    tables = "".join(
+        _estimates(tested, title, measure)
+        for title, measure in (
+            ("Spearman with the true loss", "spearman"),
+            ("Recall of the 10 % of the largest loss", "top10_recall"),
+        )
+    )
+    told = (
+        "On answers that were held out of a training, cross-fitted; with the 80 % interval."
+        if tested
+        else "Nothing was asked about answers that were held out of a training."
     )
     return (
-        '<h2>Health</h2><p class="captions">On answers that were held out of the training, cross-fitted.</p>'
-        f'<div class="scroll"><table class="facts"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody>'
-        "</table></div>"
+        f'<h2>Health</h2><p class="captions">{told}</p><div class="tables">{tables if tested else ""}</div>'
+        f'<details><summary>Why each batch was chosen so</summary><div class="scroll"><table class="facts">'
+        f"<tbody>{reasons}</tbody></table></div></details>"
+    )
+
+
+def _estimates(rows: Sequence[Mapping[str, Any]], title: str, measure: str) -> str:
+    """A line for each round, a column for each score."""
+    scores = list(dict.fromkeys(name for row in rows for name in row["health"]["scores"]))
+    heads = "".join(f'<th scope="col">{safe(name.replace("_", " "))}</th>' for name in ("labels", *scores, "chosen by"))
+    lines = []
+    for row in rows:
+        found = (row["health"]["scores"].get(name, {}).get(measure) for name in scores)
+        cells = "".join(f"<td>{_interval(estimate)}</td>" for estimate in found)
+        lines.append(f'<tr><th scope="row">{row["labelled"]}</th>{cells}<td>{safe(row["chosen_by"])}</td></tr>')
+    return (
+        f'<div class="scroll"><table><caption>{title}</caption><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
 def _interval(estimate: Sequence[float] | None) -> str:
-    return "none" if estimate is None else f"{estimate[0]:.2f} ({estimate[1]:.2f} to {estimate[2]:.2f})"
+    if estimate is None:
+        return "none"
+    value, low, high = estimate
+    return f'{value:.2f} <span class="sd">{low:.2f} to {high:.2f}</span>'
 
 
 def _batch(project: Project, status: Status, thumbnail: Thumbnail) -> str:
@@ -124,7 +145,7 @@ def _batch(project: Project, status: Status, thumbnail: Thumbnail) -> str:
     samples = [Ranked(q.sample, q.score, None, None, shown.get(q.sample)) for q in questions[:MOST_QUESTIONS]]
     more = len(questions) - len(samples)
     rest = f'<p class="captions">and {more} more</p>' if more > 0 else ""
-    reason = safe(rows[-1]["reason"]) if rows else ""
+    reason = f"Why these: {safe(rows[-1]['reason'])}." if rows else ""
     return (
         f'<h2>Current batch</h2><p class="captions">{len(questions)} open questions, the one to answer first in front. '
         f"{reason}</p>{strip(samples, _form(status), thumbnail)}{rest}"

@@ -162,7 +162,7 @@ def _shot(sample: Ranked, form: Mapping[str, Any], score_name: str | None, pictu
     tip = escape(visible(", ".join(words)))
     return (
         f'<figure class="shot" data-tip="{tip}">{pictures.html(sample, form)}<figcaption>{label}{lines}'
-        f"<span><bdi>{name}</bdi></span></figcaption></figure>"
+        f'<span class="id"><bdi>{name}</bdi></span></figcaption></figure>'
     )
 
 

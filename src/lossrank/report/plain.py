@@ -42,13 +42,14 @@ class PlainPage:
         )
 
 
-def single_curve(points: Sequence[tuple[int, float]], metric: Mapping[str, Any], name: str) -> str:
+def single_curve(points: Sequence[tuple[int, float]], metric: Mapping[str, Any], name: str, measured: str) -> str:
     """A learning curve as an `<svg>` element.
 
     Args:
         points: numbers of labels and values; of several with one number the last counts.
         metric: its `name` and `unit`, as in a run's row.
         name: at the end of the line.
+        measured: how, below the title.
     """
     scale = 100 if metric["unit"] == "%" else 1
     values = {labels: scale * value for labels, value in points}
@@ -56,4 +57,4 @@ def single_curve(points: Sequence[tuple[int, float]], metric: Mapping[str, Any],
     title = f"{metric['name']} ({metric['unit']})" if metric["unit"] else str(metric["name"])
     cells = {(n, name): Cell({0: values[n]}) for n in labels}
     grid = Grid(title, labels, (name,), cells, 1 if scale == 100 else 3, {n: frozenset((name,)) for n in labels})
-    return inline_svg(curve_figure(grid), "curve", f"{title} against the number of labels", grid)
+    return inline_svg(curve_figure(grid, alone=measured), "curve", f"{title} against the number of labels", grid)

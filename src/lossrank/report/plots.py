@@ -79,11 +79,12 @@ def plot_settings() -> Iterator[None]:
 
 
 @plot_settings()
-def curve_figure(grid: Grid, band: Band = "sd", reference: float | None = None) -> Figure:
+def curve_figure(grid: Grid, band: Band = "sd", reference: float | None = None, alone: str = "one seed") -> Figure:
     """Mean of the seeds against the number of labels, with a band, each curve named at its end.
 
     Args:
         reference: a value to draw a level line at, that of full supervision.
+        alone: said below the title where there is no band.
 
     Raises:
         ConfigError: a band that does not exist.
@@ -103,7 +104,7 @@ def curve_figure(grid: Grid, band: Band = "sd", reference: float | None = None) 
         axes.axhline(reference, color=INK, linewidth=1, linestyle="--")
     spread = any(cell.n > 1 for cell in grid.cells.values())
     axes.set_xlabel("labels")
-    axes.set_title(_short(grid.title, 44) + (f"\n{BAND_TEXT[band]}" if spread else "\none seed"), loc="left", color=INK)
+    axes.set_title(f"{_short(grid.title, 44)}\n{BAND_TEXT[band] if spread else alone}", loc="left", color=INK)
     if len(grid.labels) <= 8:
         axes.set_xticks(grid.labels)
     _name_ends(axes, ends, chosen)

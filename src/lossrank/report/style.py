@@ -22,7 +22,7 @@ p{margin:.4em 0}.dim,.captions{color:var(--dim)}.captions{font-size:.87rem}
 .caution{border-left:3px solid var(--warn);padding:2px 12px;margin:12px 0;overflow-wrap:anywhere}
 .swatch{flex:none;display:inline-block;width:11px;height:11px;border-radius:50%}
 .bar{display:flex;flex-wrap:wrap;gap:6px;margin:14px 0}
-html:not(.live) .bar,.live .after{display:none}
+html:not(.live) .bar,.live .after,.bar:empty,.dim:empty{display:none}
 button{font:inherit;font-size:.87rem;color:inherit;background:var(--card);border:1px solid var(--line);
 border-radius:99px;padding:4px 12px;min-height:34px;display:flex;align-items:center;gap:7px;cursor:pointer}
 button[aria-pressed=false]{opacity:.5}button[aria-pressed=false] .name{text-decoration:line-through}
@@ -30,7 +30,7 @@ button[aria-pressed=false]{opacity:.5}button[aria-pressed=false] .name{text-deco
 color:var(--back)}
 button:focus-visible,summary:focus-visible{outline:2px solid #0072b2;outline-offset:2px}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,370px),1fr));gap:16px}
-.figure{background:var(--card);border-radius:10px;padding:10px;min-width:0}
+.figure{background:var(--card);border-radius:10px;padding:10px;min-width:0;max-width:620px}
 .figure svg{display:block;width:100%;height:auto;color:var(--ink)}
 .figure svg *{stroke-linejoin:round;stroke-linecap:butt}
 svg .target{fill:transparent;stroke:none;cursor:default}svg .target:hover{stroke:var(--ink);stroke-width:1}
@@ -51,7 +51,7 @@ background:var(--back)}thead th{font-weight:600;vertical-align:bottom}
 border-radius:5px}
 .shot .blank{color:var(--dim);display:grid;place-items:center}.shot img.tiny{image-rendering:pixelated}
 .shot b,.shot span{display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.shot span{color:var(--dim)}
+.shot span{color:var(--dim)}.shot .id{direction:rtl}/* of a path the end is what tells */
 .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,280px),1fr));gap:12px}
 .pairs .shot,.pairs .shot img,.pairs .shot .blank{width:100%}.pairs .shot{max-width:324px}
 .pairs .shot img{height:auto}
@@ -64,8 +64,8 @@ font-size:.84rem;max-width:min(300px,90vw);z-index:9}
 @media (max-width:520px){table{font-size:.84rem}body{padding:12px 10px 40px}th,td{padding:5px 6px}
 th .swatch{display:none}.figure{padding:6px}
 .sd{display:block;font-size:.85em}
-.strip:not(.pairs)>.shot,.strip:not(.pairs) :is(img,.blank){width:70px}
-.strip:not(.pairs) :is(img,.blank){height:70px}}
+.strip:not(.pairs)>.shot{width:calc(25% - 4.5px)}
+.strip:not(.pairs) :is(img,.blank){width:100%;height:auto;aspect-ratio:1}}
 @media print{.bar{display:none}}
 """
 
