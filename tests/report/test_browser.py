@@ -52,7 +52,7 @@ def experiment(folder: Path, write_run: Callable[..., Path]) -> Path:
 
 
 def project(folder: Path, task: str) -> Path:
-    """Three rounds, a batch of 24 with predictions, one correction, and what the last batch taught."""
+    """Three rounds, a batch of 24 with predictions, one correction, in a folder of one long word, and what the last batch taught."""
     for sample in IDS:
         (folder / "photos" / sample).parent.mkdir(parents=True, exist_ok=True)
         picture(sample).save(folder / "photos" / sample)
@@ -60,7 +60,7 @@ def project(folder: Path, task: str) -> Path:
     answer, other = ("cat", "dog") if classes else ([[4.0, 5.0]], [])
     said = {"class": "dog", "probability": 0.75} if classes else {"count": 2.5, "density": [[0.1, 0.4], [0.0, 2.0]]}
     form = {"kind": "class" if classes else "points"}
-    with Project.init(folder / "p", folder / "photos", task, ["cat", "dog"] if classes else []) as made:
+    with Project.init(folder / ("p" * 90), folder / "photos", task, ["cat", "dog"] if classes else []) as made:
         made.ledger.ask(None, [(i, 0.5) for i in IDS], "a test", made.layout.digests(IDS))
         made.ingest({IDS[0]: answer})
         made.revise({IDS[0]: other})

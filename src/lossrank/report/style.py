@@ -18,7 +18,7 @@ h1{font-size:1.6rem;line-height:1.25;margin:.2em 0;overflow-wrap:anywhere}h2{fon
 margin:2em 0 .5em}
 h3{font-size:1rem;margin:1.2em 0 .3em;display:flex;align-items:center;gap:8px;overflow-wrap:anywhere}
 p{margin:.4em 0}.dim,.captions{color:var(--dim)}.captions{font-size:.87rem}
-.verdict{font-size:1.08rem;max-width:75ch}
+.verdict{font-size:1.08rem;max-width:75ch;overflow-wrap:anywhere}
 .caution{border-left:3px solid var(--warn);padding:2px 12px;margin:12px 0;overflow-wrap:anywhere}
 .swatch{flex:none;display:inline-block;width:11px;height:11px;border-radius:50%}
 .bar{display:flex;flex-wrap:wrap;gap:6px;margin:14px 0}
