@@ -30,6 +30,7 @@ from lossrank.report.rows import flat
 from lossrank.sweep import plan, variants
 
 OWN = MOVABLE | {"strategy", "seed", "out"}  # fields that a command gives otherwise, or leaves to the machine
+NEWER = frozenset(flat(dataclasses.asdict(Recipe())))  # fields that a recipe may lack which an earlier version wrote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Group:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweep", type=Path, help="a folder of run folders")
+    parser.add_argument("sweep", type=Path, nargs="+", help="folders of run folders")
     parser.add_argument("out", type=Path, help="results/NAME")
     parser.add_argument("--recipe", type=Path, required=True, help="the file that the sweep was made from")
     parser.add_argument("--title", help="of the results; the folder's name if not given")
@@ -57,16 +58,18 @@ def main() -> int:
         return 2
 
 
-def record(sweep: Path, out: Path, recipe: Path, title: str) -> int:
+def record(sweep: Sequence[Path], out: Path, recipe: Path, title: str) -> int:
     """Record the finished runs of a sweep.
 
     Raises:
         RunError: none is finished, or no command was found that would make them again.
     """
-    found = find_runs([sweep])
+    found = find_runs(sweep)
     runs = [run for run in found if run.finished and not is_full(run)]
     if not runs:
-        raise RunError(f"none of the {len(found)} runs in {sweep} is finished; there is nothing to record yet")
+        raise RunError(
+            f"none of the {len(found)} runs in {listed(map(str, sweep))} is finished; there is nothing to record yet"
+        )
     commands = [command(recipe, group, runs[0]) for group in groups(runs, load_recipe(recipe), recipe)]
     size = write_recorded(runs, out, title, commands)
     print(f"{len(runs)} runs in {out}, {size / 1e3:,.0f} kB")
@@ -93,7 +96,7 @@ def groups(runs: Sequence[Run], recipe: Recipe, path: Path) -> list[Group]:
     ]
     for run in runs:
         fields = _fields(run.recipe)
-        if not any(fields.items() <= one.items() for one in planned):
+        if not any(fields.items() <= one.items() and one.keys() - fields.keys() <= NEWER for one in planned):
             raise RunError(f"{run.folder} cannot be made from {path} by settings of single fields")
     return made
 

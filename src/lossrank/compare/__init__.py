@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lossrank.compare.arms import Comparison, comparison, read_comparison
-from lossrank.compare.contrast import Contrast, contrast, corrected
+from lossrank.compare.contrast import Contrast, Quantity, contrast, corrected
 from lossrank.compare.curves import Saved, area, labels_saved, labels_to_reach
 from lossrank.compare.sheets import Sheet, all_sheets, pairs, verdict
 from lossrank.compare.write import write_comparison
@@ -11,6 +11,7 @@ from lossrank.compare.write import write_comparison
 __all__ = [
     "Comparison",
     "Contrast",
+    "Quantity",
     "Saved",
     "Sheet",
     "all_sheets",

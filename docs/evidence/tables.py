@@ -1,0 +1,110 @@
+"""The tables of RESULTS.md: what each strategy reached, and whether a learned ranking beats a hand-made one."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from evidence.sweeps import BASELINE, Sweep, p_of, table, told
+from lossrank.compare import Contrast, all_sheets, comparison, contrast, corrected
+from lossrank.compare.sheets import text
+from lossrank.errors import listed
+from lossrank.report import Run, final_table
+from lossrank.report.rows import differing_fields
+
+LEARNED, HAND_MADE = ("lossrank", "l2r-al"), ("entropy", "least-confidence", "margin")
+
+
+def strategies_table(sweep: Sweep) -> str:
+    """A row for each strategy: the metric, the difference to random, the ranking, the cost."""
+    labels = sweep.runs[0].rows[-1].labelled
+    against = sweep.against_baseline()
+    columns = (
+        *("strategy", "seeds", f"{sweep.metric.title} at {labels} labels", "mean over the budget"),
+        *(f"better than {BASELINE} by", "p", "verdict", "Spearman", "top-10 % recall", "choosing (s)", "memory (MB)"),
+    )
+    return table(columns, (_strategy(name, group, against.get(name)) for name, group in sweep.groups.items()))
+
+
+def verdict(found: Contrast | None) -> str:
+    """Of a strategy against random, by the rule."""
+    if found is None:
+        return "-"
+    if len(found.seeds) < 2:
+        return "one seed"
+    if not found.paired.told_apart:
+        return "not distinguishable"
+    return "better" if found.paired.difference > 0 else "worse"
+
+
+def in_a_sentence(sweep: Sweep) -> str:
+    """Which strategies are better and worse than random, and which cannot be told from it."""
+    by_verdict: dict[str, list[str]] = {}
+    for name, found in sweep.against_baseline().items():
+        by_verdict.setdefault(verdict(found), []).append(name)
+    words = {"better": "better than random", "worse": "worse than random"}
+    parts = [f"{words.get(v, v)}: {listed(by_verdict[v], 30)}" for v in _VERDICTS if v in by_verdict]
+    return "; ".join(parts) or f"no strategy was run beside {BASELINE} with a seed of its own"
+
+
+_VERDICTS = ("better", "worse", "not distinguishable", "one seed")
+
+
+def other_recipes(sweep: Sweep) -> list[str]:
+    """Strategies that were run with another recipe than random, with the fields."""
+    found = []
+    base = sweep.groups.get(BASELINE, ())
+    for name, group in sweep.groups.items():
+        fields = {n: v for n, v in differing_fields([*base, *group]).items() if not n.startswith("strategy_options")}
+        if base and fields:
+            each = "; ".join(f"{field} is {' and '.join(values)}" for field, values in fields.items())
+            found.append(f"{name} differs from {BASELINE} in more than the strategy: {each}.")
+    return found
+
+
+def ranking_table(sweeps: Sequence[Sweep]) -> str:
+    """Spearman of learned minus hand-made scores, over the rounds and in the first one; empty without both."""
+    pairs = {
+        (sweep.short, learned, by_hand): found
+        for sweep in sweeps
+        for learned in LEARNED
+        for by_hand in HAND_MADE
+        if (found := contrast(sweep.runs, learned, by_hand, "spearman")) is not None
+    }
+    rows = [
+        (task, learned, by_hand, told(one.paired, 3), told(one.rounds[0], 3), str(len(one.seeds)), p_of(one.paired),
+         RANKS[verdict(one)])
+        for (task, learned, by_hand), one in corrected(pairs).items()
+    ]  # fmt: skip
+    columns = ("task", "learned", "by hand", "difference", "with the first labels", "seeds", "p", "verdict")
+    return table(columns, rows) if rows else ""
+
+
+RANKS = {"better": "ranks better", "worse": "ranks worse"} | {v: v for v in ("not distinguishable", "one seed")}
+
+
+def _strategy(name: str, group: Sequence[Run], against: Contrast | None) -> tuple[str, ...]:
+    alone = comparison(group, allow_different=True)
+    sheets = {sheet.name: sheet for sheet in all_sheets(alone)}
+    values = final_table(group).values
+    ranking = sheets["ranking"].rows if "ranking" in sheets else ()
+    chose = sheets["cost"].rows[0]
+    return (
+        name,
+        str(len(alone.seeds)),
+        values.text(values.labels[-1], name),
+        text(sheets["summary"].rows[0][1]),
+        "-" if against is None else told(against.paired),
+        "-" if against is None else p_of(against.paired),
+        verdict(against),
+        *(_mean([row[place] for row in ranking]) for place in (2, 3)),
+        text(chose[1]),
+        text(chose[3]),
+    )
+
+
+def _mean(values: Sequence[Any]) -> str:
+    found = [value for value in values if value is not None and math.isfinite(value)]
+    return f"{statistics.fmean(found):.3f}" if found else "-"
