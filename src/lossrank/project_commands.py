@@ -311,7 +311,8 @@ def _print_questions(questions: list[Question], project: Path) -> None:
     for head in ("rank", "id", "score", "the model says"):
         table.add_column(head, justify="right" if head in ("rank", "score") else "left", overflow="fold")
     for q in questions[:SHOWN]:
-        says = q.prediction if isinstance(q.prediction, str | int | float) else ""
+        said = q.prediction.get("count") if isinstance(q.prediction, dict) else q.prediction
+        says = said if isinstance(said, str | int | float) else ""
         sure = "" if q.confidence is None else f" {q.confidence:.0%}"
         table.add_row(str(q.rank), escape(q.sample), "" if q.score is None else f"{q.score:.3g}", f"{says}{sure}")
     console.print(table)

@@ -55,6 +55,13 @@ def test_joints_come_back_in_the_projects_order_and_unmarked_ones_are_unseen() -
     assert FORMS["pose"].heard(told[::-1], SIZE, POSE) == answer
 
 
+def test_a_count_with_points_is_told_as_points() -> None:
+    told = FORMS["counting"].told({"count": 2.2, "points": [[20.0, 4.0], [0.0, 0.0]]}, SIZE, POSE_OF_POINTS)
+    assert [(part["value"]["x"], part["value"]["y"]) for part in told] == [(10.25, 9.0), (0.25, 1.0)]
+    assert {part["type"] for part in told} == {"keypoint"}
+    assert FORMS["counting"].told({"count": 0.2, "points": []}, SIZE, POSE_OF_POINTS) == []
+
+
 def test_a_mere_count_cannot_be_drawn_and_nothing_marked_is_an_answer() -> None:
     form = FORMS["counting"]
     assert form.told(41.7, SIZE, POSE_OF_POINTS) == []

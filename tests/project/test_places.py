@@ -67,7 +67,10 @@ def test_two_rounds_of(task: str, photos: Path, tmp_path: Path) -> None:
             assert len(said["annotations"]) == 3
         else:
             assert [entry["id"] for entry in said] == [q.sample for q in second]
-            assert all(isinstance(entry["prediction"], float) for entry in said)
+            assert all(entry["prediction"].keys() == {"count", "points"} for entry in said)
+            for entry in said:
+                assert len(entry["prediction"]["points"]) <= max(0, round(entry["prediction"]["count"]))
+                assert all(-0.5 <= x <= 63.5 and -0.5 <= y <= 31.5 for x, y in entry["prediction"]["points"])
         row = project.layout.rounds()[0]
     assert row["labelled"] == 8
     assert row["health"]["samples"] == 8
@@ -91,3 +94,28 @@ def test_a_place_and_back(photos: Path, tmp_path: Path) -> None:
         answer, confidence = pictures.said("01.png", prediction)
         assert answer[0] == [5.5, 11.5, 2]
         assert confidence == pytest.approx(0.3)
+
+
+def test_counted_points_are_pixels_of_the_upright_picture_and_none_lies_beside_it(photos: Path, tmp_path: Path) -> None:
+    """The picture stands on its side on the disk, 32 x 64: upright it is 64 x 32, as the others."""
+    Image.open(photos / "01.png").transpose(Image.Transpose.ROTATE_90).save(photos / "01.png", exif=_turned(6))
+    with Project.init(tmp_path / "p", photos, "counting") as project:
+        recipe = tmp_path / "p" / "recipe.yaml"
+        recipe.write_text(recipe.read_text().replace("image_size: 128", "image_size: 32"))
+    with Project.open(tmp_path / "p") as project:
+        pictures = open_pictures(project.layout, project.ledger.added())
+        picture = pictures.data.train.thumbnail("01.png")
+        assert picture is not None
+        assert picture.convert("L").getpixel((2, 13)) > 150
+        prediction = {"count": 3.4, "points": [[2.5, 13.5], [31.0, 23.5], [20.0, 6.0]], "density": [[3.4]]}
+        answer, confidence = pictures.said("01.png", prediction)
+        assert answer == {"count": 3.4, "points": [[5.5, 11.5], [62.5, 31.5]]}  # the third lies in the border above
+        assert confidence is None
+        assert pictures.learnt("01.png", answer["points"])["points"] == [[2.5, 13.5], [31.0, 23.5]]
+        assert pictures.said("01.png", {"count": 3.4}) == (3.4, None)
+
+
+def _turned(way: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = way
+    return exif

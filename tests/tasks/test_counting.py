@@ -15,7 +15,7 @@ from lossrank.counting_transforms import CountingAugment, mirror_heads
 from lossrank.errors import ConfigError, DataError
 from lossrank.tasks import Counting
 from lossrank.tasks.counting import HEAD, UNKNOWN
-from lossrank.tasks.density import counts, density_entropy, density_maps
+from lossrank.tasks.density import counts, density_entropy, density_maps, density_peaks, heads_below
 
 Oracle = Callable[[str], dict[str, np.ndarray]]
 
@@ -222,14 +222,70 @@ def test_options_that_make_no_sense() -> None:
 def test_form_and_predictions_say_what_is_drawn() -> None:
     assert task().form() == {"kind": "points"}
     maps = torch.zeros(1, 1, 48, 70)
-    maps[0, 0, 47, 69], maps[0, 0, 0, 2] = 300.0, 100.0
+    maps[0, 0, 47, 69], maps[0, 0, 0, 20] = 300.0, 100.0
     (said,) = json.loads(json.dumps(task().predictions(maps)))
     # Cells of 3x3 pixels: 16 rows of 24, the last of which is a third of a pixel column wide.
     assert said["count"] == 4
+    assert said["points"] == [[69.0, 47.0], [20.0, 0.0]]  # the higher one first
     assert (len(said["density"]), len(said["density"][0])) == (16, 24)
     assert said["density"][15][23] == pytest.approx(3)
-    assert said["density"][0][0] == pytest.approx(1)
+    assert said["density"][0][6] == pytest.approx(1)
     assert sum(map(sum, said["density"])) == pytest.approx(4)
+
+
+def test_three_planted_bumps_are_the_three_points() -> None:
+    # Map pixel c, r of stride 4 covers x of 4 c to 4 c + 3, whose middle is 4 c + 1.5.
+    counting = task(stride=4, kernel=9, sigma=1.5, scale=10.0)
+    heads = [[18.0, 21.0], [50.0, 17.0], [33.0, 36.0]]  # in the map's pixels (4, 5), (12, 4) and (8, 9)
+    targets = counting.target(heads)[None]
+    maps = counting.maps(*counting.read(targets)[:2], (16, 20))
+    maps[..., 9, 8] += 0.2  # the surest
+    maps[..., 4, 12] += 0.1
+    (found,) = counting.points(maps)
+    assert found.tolist() == [[33.5, 37.5], [49.5, 17.5], [17.5, 21.5]]
+    (mirrored,) = counting.points(maps.flip(3))
+    assert mirrored.tolist() == [[79 - x, y] for x, y in found.tolist()]
+    said = json.loads(json.dumps(counting.predictions(maps)))[0]
+    assert said["points"] == found.tolist()
+
+
+def test_as_many_points_as_it_counts_the_highest_first() -> None:
+    counting = task(scale=1.0, sigma=1.0, kernel=11)
+    maps = torch.zeros(3, 1, 5, 9)  # narrower than the gaussian's square: nothing is moved away from a border
+    maps[0, 0, 1, 1], maps[0, 0, 3, 4], maps[0, 0, 1, 7] = 0.4, 0.8, 0.5  # 1.7 heads: two of three peaks
+    maps[1, 0, 1, 1], maps[1, 0, 3, 7] = 0.3, -2.0  # -1.7 heads
+    maps[2, 0, 2, 2:5] = 1.0  # three heads in one peak as wide as three pixels
+    first, none, merged = counting.points(maps)
+    assert first.tolist() == [[4, 3], [7, 1]]
+    assert none.shape == (0, 2)
+    assert merged.tolist() == [[2, 2]]
+    assert counting.points(maps[:0]) == []
+
+
+def test_a_peak_is_the_largest_within_its_square() -> None:
+    maps = torch.zeros(1, 1, 1, 8)
+    maps[0, 0, 0] = torch.tensor([3.0, 1.0, 2.0, 0.0, 5.0, 5.0, 0.0, 1.0])
+    (near,) = density_peaks(maps, [9], radius=1)
+    assert near[:, 0].tolist() == [4, 0, 2, 7]  # of two alike the first
+    (far,) = density_peaks(maps, [9], radius=2)
+    assert far[:, 0].tolist() == [4, 0]
+    (few,) = density_peaks(maps, [1], radius=1)
+    assert few.tolist() == [[4, 0]]
+    (flat,) = density_peaks(torch.ones(1, 1, 3, 4), [12], radius=1)
+    assert flat.tolist() == [[0, 0]]
+
+
+def test_peaks_at_a_border_are_taken_back_to_their_heads() -> None:
+    # 9 pixels about row 2 of 16: rows 0 to 6 are left, whose middle is 3. From 3 back to 2 * 3 - 4 = 2.
+    assert heads_below(torch.tensor([[10, 3]]), (16, 20), kernel=9).tolist() == [[10, 2]]
+    assert heads_below(torch.tensor([[17, 12], [4, 15]]), (16, 20), kernel=9).tolist() == [[19, 13], [4, 15]]
+    assert heads_below(torch.tensor([[2, 3]]), (8, 20), kernel=9).tolist() == [[0, 3]]
+    counting = task(stride=4, kernel=9, sigma=1.5, scale=10.0, most=1)
+    for x, y in [(c, r) for c in range(0, 80, 9) for r in range(0, 64, 7)]:
+        maps = counting.maps(torch.tensor([[[x, y]]], dtype=torch.float32), torch.ones(1, 1, dtype=bool), (16, 20))
+        ((found_x, found_y),) = counting.points(maps)[0].tolist()
+        assert abs(found_x - x) <= 5.5  # half a pixel of the map, and one more where two are as high
+        assert abs(found_y - y) <= 5.5
 
 
 # --- augmentation

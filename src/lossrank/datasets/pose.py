@@ -80,6 +80,11 @@ class Box:
         corner = torch.tensor([self.left, self.top], dtype=joints.dtype)
         return (joints + 0.5 - corner) * (pixels / self.side) - 0.5
 
+    def outside(self, joints: Tensor, pixels: int) -> Tensor:
+        """x, y [joints, 2] of the crop scaled to `pixels` as those of the picture. The inverse of `inside`."""
+        corner = torch.tensor([self.left, self.top], dtype=joints.dtype)
+        return (joints + 0.5) * (self.side / pixels) + corner - 0.5
+
 
 @dataclass(frozen=True)
 class Person:

@@ -14,7 +14,7 @@ __all__ = ["read_points", "write_points"]
 
 
 def write_points(path: Path, questions: Sequence[Question], vocabulary: Vocabulary, pictures: Path) -> None:
-    """`points` is null until somebody answers; `prediction` is the model's count or points."""
+    """`points` is null until somebody answers; `prediction` is the model's `count` and `points`, the surest first."""
     entries = [
         {"rank": q.rank, "id": q.sample, "score": q.score, "prediction": q.prediction, "points": None}
         for q in questions

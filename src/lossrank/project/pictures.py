@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Pictures:
             return prediction["class"], prediction.get("probability")
         if "joints" in prediction:
             return self._joints(sample, prediction)
+        if "points" in prediction:
+            return {"count": prediction["count"], "points": self._points(sample, prediction["points"])}, None
         return prediction.get("count", prediction.get("value")), None
 
     @property
@@ -69,11 +71,19 @@ class Pictures:
     def _joints(self, sample: SampleId, prediction: Mapping[str, Any]) -> tuple[Any, float]:
         joints = torch.tensor(prediction["joints"], dtype=torch.float64)
         corner = (self._pixels - torch.tensor(prediction["size"][::-1], dtype=torch.float64)) / 2
-        box = self._box(sample)
-        origin = torch.tensor([box.left, box.top], dtype=torch.float64)
-        xy = (joints[:, :2] + corner + 0.5) * (box.side / self._pixels) + origin - 0.5
+        xy = self._box(sample).outside(joints[:, :2] + corner, self._pixels)
         answer = [[round(x, 1), round(y, 1), 2] for x, y in xy.tolist()]
         return answer, round(float(joints[:, 2].mean().clamp(0, 1)), 4)
+
+    def _points(self, sample: SampleId, points: Sequence[Any]) -> list[list[float]]:
+        """Those within the picture: of the border that makes it square, nothing can be marked."""
+        box, pixels = self._box(sample), self._pixels
+        xy = box.outside(torch.tensor(points, dtype=torch.float64).view(-1, 2), pixels)
+        size = torch.tensor(
+            [box.side + 2 * box.left, box.side + 2 * box.top], dtype=torch.float64
+        )  # its middle is ours
+        inside = ((xy >= -0.5) & (xy <= size - 0.5)).all(1)
+        return [[round(x, 1), round(y, 1)] for x, y in xy[inside].tolist()]
 
     def _box(self, sample: SampleId) -> Box:
         """The square around the whole picture, which the pool shows."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, DataError
 from lossrank.tasks.base import Metric, Task
-from lossrank.tasks.density import counts, density_entropy, density_maps, density_mse
+from lossrank.tasks.density import counts, density_entropy, density_maps, density_mse, density_peaks, heads_below
 
 __all__ = ["HEAD", "UNKNOWN", "Counting", "CountingError"]
 
@@ -132,6 +132,19 @@ class Counting(Task):
         """[batch] heads."""
         return counts(outputs.float(), self.scale)
 
+    def points(self, outputs: Float[Tensor, "batch 1 h w"]) -> list[Tensor]:
+        """For each map [heads, 2]: x, y in pixels of the input of its highest peaks, as many as it counts, rounded.
+
+        The highest first. Fewer where there are fewer: heads nearer to each other than about two sigma make one peak.
+        A peak is the largest pixel within `sigma` pixels of the map; a head is in the middle of what its pixel covers
+        of the input, `stride` pixels wide.
+        """
+        maps = outputs.float()
+        wanted = self.count(maps).nan_to_num(0.0).round().clamp(0, maps[0].numel() if len(maps) else 0)
+        found = density_peaks(maps, [int(number) for number in wanted.tolist()], radius=max(1, int(self.sigma)))
+        size = (maps.shape[2], maps.shape[3])
+        return [(heads_below(peaks, size, kernel=self.kernel) + 0.5) * self.stride - 0.5 for peaks in found]
+
     def uncertainty(self, outputs: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, " batch"]:
         """[batch] entropy of the softmax over all pixels of the map as the network gives it (paper, section IV-D).
 
@@ -204,7 +217,10 @@ class Counting(Task):
         return {"kind": "points"}
 
     def predictions(self, outputs: Tensor) -> list[Any]:
-        """`count`, and `density`: heads in each cell of a coarse grid over the whole picture, a list of rows."""
+        """`count`, `points` and `density`, heads in each cell of a coarse grid over the whole picture, a list of rows.
+
+        `points` are [x, y] in pixels of the input, the surest first.
+        """
         maps = outputs.float() / self.scale
         height, width = maps.shape[2:]
         cell = max(1, -(-max(height, width) // GRID))
@@ -212,8 +228,14 @@ class Counting(Task):
         padded = F.pad(maps, (0, columns * cell - width, 0, rows * cell - height))
         grid = F.avg_pool2d(padded, cell)[:, 0] * cell**2
         return [
-            {"count": round(count, 2), "density": [[round(value, 4) for value in row] for row in cells]}
-            for count, cells in zip(self.count(outputs).tolist(), grid.tolist(), strict=True)
+            {
+                "count": round(count, 2),
+                "points": [[round(value, 1) for value in point] for point in points.tolist()],
+                "density": [[round(value, 4) for value in row] for row in cells],
+            }
+            for count, points, cells in zip(
+                self.count(outputs).tolist(), self.points(outputs), grid.tolist(), strict=True
+            )
         ]
 
     def metric(self) -> Metric:

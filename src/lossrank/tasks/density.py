@@ -1,15 +1,18 @@
-"""Density maps of heads: gaussian targets, counts, errors, entropy. Pure functions over [batch, 1, h, w].
+"""Density maps of heads: gaussian targets, counts, errors, entropy, peaks. Pure functions over [batch, 1, h, w].
 
 The numbers are those of the C-3-Framework (Gao et al., 2019) and of the density maps of Zhang et al. (2016).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["counts", "density_entropy", "density_maps", "density_mse"]
+__all__ = ["counts", "density_entropy", "density_maps", "density_mse", "density_peaks", "heads_below"]
 
 
 def density_maps(
@@ -59,6 +62,46 @@ def density_entropy(maps: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, " batch
     """[batch] entropy of the softmax over all pixels of each map as the network gives it, natural logarithm."""
     log_p = maps.flatten(1).log_softmax(1)
     return -(log_p.exp() * log_p).sum(1)
+
+
+def density_peaks(maps: Float[Tensor, "batch 1 h w"], most: Sequence[int], *, radius: int) -> list[Tensor]:
+    """For each map [peaks, 2], column and row of its local maxima, the highest first.
+
+    A pixel is one if it is above 0 and the largest of the square of `radius` pixels on every side of it; of several
+    largest the first, row by row.
+
+    Args:
+        most: how many are kept of each map.
+    """
+    width = maps.shape[3]
+    _, largest = F.max_pool2d(maps, 2 * radius + 1, stride=1, padding=radius, return_indices=True)
+    pixels = maps.flatten(1)
+    peaked = (largest.flatten(1) == torch.arange(pixels.shape[1], device=maps.device)) & (pixels > 0)
+    found = []
+    for heights, peak, number in zip(pixels, peaked, most, strict=True):
+        place = peak.nonzero()[:, 0]
+        place = place[heights[place].argsort(descending=True, stable=True)[:number]]
+        found.append(torch.stack([place % width, place // width], 1))
+    return found
+
+
+def heads_below(peaks: Tensor, size: tuple[int, int], *, kernel: int = 15) -> Tensor:
+    """Column and row [peaks, 2] of the heads whose gaussians peak there: the same, but for those near a border.
+
+    There `density_maps` puts the peak in the middle of what is left of the square, up to half of its half side away
+    from the head. Where a side of the map is shorter than the square, nothing can be told and nothing is moved.
+
+    Args:
+        peaks: column and row [peaks, 2].
+        size: height and width of the map.
+        kernel: side of the square in pixels of the map, odd.
+    """
+    radius = kernel // 2
+    last = torch.tensor([size[1] - 1, size[0] - 1], device=peaks.device)
+    before = torch.where(peaks < radius, (2 * peaks - radius).clamp(min=0), peaks)
+    behind = last - peaks
+    moved = torch.where(behind < radius, last - (2 * behind - radius).clamp(min=0), before)
+    return torch.where(last + 1 < kernel, peaks, moved)
 
 
 def _bells(length: int, radius: int, sigma: float, like: Tensor) -> Tensor:

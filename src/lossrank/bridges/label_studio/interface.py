@@ -104,10 +104,11 @@ def _told_joints(prediction: Any, size: Size, vocabulary: Vocabulary) -> list[di
 
 
 def _told_points(prediction: Any, size: Size, vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    """Points; a mere count cannot be drawn."""
-    if not isinstance(prediction, Sequence):
+    """The points that go with a count; a mere count cannot be drawn."""
+    points = prediction.get("points", ()) if isinstance(prediction, Mapping) else prediction
+    if not isinstance(points, Sequence):
         return []
-    return [_region("keypoint", _percent(x, y, size), size, f"r{row}") for row, (x, y) in enumerate(prediction)]
+    return [_region("keypoint", _percent(x, y, size), size, f"r{row}") for row, (x, y) in enumerate(points)]
 
 
 def _heard_class(result: Sequence[Mapping[str, Any]], size: Size, vocabulary: Vocabulary) -> Any:
