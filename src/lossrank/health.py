@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -68,6 +68,8 @@ class Evidence:
     """By column."""
     difference: Estimate | None
     """How much larger the Spearman of `uncertainty` is than that of the first column, by resampling both at once."""
+    extras: Mapping[str, float] = field(default_factory=dict)
+    """Further figures of the metric, by name."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for a row."""
@@ -126,6 +128,7 @@ def cross_fitted(
         float(torch.cat(true).mean()),
         {name: Health(_estimate(ranks[name]), _estimate(recall[name])) for name in values},
         _estimate(ranks["uncertainty"] - ranks[column]) if len(ranks) == 2 else None,
+        metric.extras(),
     )
 
 

@@ -74,6 +74,11 @@ def test_two_rounds_of(task: str, photos: Path, tmp_path: Path) -> None:
         row = project.layout.rounds()[0]
     assert row["labelled"] == 8
     assert row["health"]["samples"] == 8
+    assert row["measured"] == "cross-fitted on the answers"
+    if task == "counting":
+        assert row["metric"]["extras"]["RMSE"] >= row["metric"]["value"] > 0  # by the inequality of the two means
+    else:
+        assert "extras" not in row["metric"]
 
 
 def test_a_place_and_back(photos: Path, tmp_path: Path) -> None:

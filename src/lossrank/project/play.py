@@ -136,6 +136,7 @@ def _row(table: Table, view: View, number: int, train_loss: float) -> dict[str, 
         table.watcher.on_stage("health")
         chosen, reason = strategy.decided(found if len(labels) >= strategy.least else None)
     measured = _measured(table, view, found)
+    extras = {name: value for name, value in measured.extras.items() if math.isfinite(value)}
     notes = list(strategy.departures())
     if table.without_picture:
         notes.append(f"{len(table.without_picture)} answers are about pictures that are gone or cannot be read")
@@ -147,6 +148,7 @@ def _row(table: Table, view: View, number: int, train_loss: float) -> dict[str, 
             "value": None if math.isnan(measured.metric) else measured.metric,
             "higher_is_better": metric.higher_is_better,
             "unit": metric.unit,
+            **({"extras": extras} if extras else {}),
         },
         "measured": "on the test answers" if table.measured_apart else "cross-fitted on the answers",
         "train_loss": train_loss,
@@ -174,7 +176,9 @@ def _measured(table: Table, view: View, found: Evidence | None) -> Measurement:
         return Measurement(math.nan, math.nan)
     health = found.scores.get(score or "")
     ranks, recall = (health.spearman, health.top10_recall) if health else (None, None)
-    return Measurement(found.metric, found.loss, ranks.value if ranks else None, recall.value if recall else None)
+    return Measurement(
+        found.metric, found.loss, ranks.value if ranks else None, recall.value if recall else None, found.extras
+    )
 
 
 def _evidence(table: Table, number: int) -> Evidence | None:
