@@ -80,6 +80,23 @@ def test_push_sends_every_question_once_and_the_lowest_score_is_the_first_questi
     assert fake.task_of(ASKED[0])["predictions"][0]["result"][0]["value"] == {"choices": ["cat"]}
 
 
+def test_counted_points_are_pre_annotations(fake: Fake, tmp_path: Path) -> None:
+    """The middle of pixel 9 of 40 is at 23.75 %; that of row 4 of 20 at 22.5 %."""
+    (tmp_path / "pictures").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 20)).save(tmp_path / "pictures" / name)
+    said = {"a.png": {"count": 2.4, "points": [[9.0, 4.0], [19.5, 9.5]]}, "b.png": {"count": 0.2, "points": []}}
+    with Project.init(tmp_path / "project", tmp_path / "pictures", "counting") as made:
+        questions = [{"id": sample, "score": 1.0, "prediction": told} for sample, told in said.items()]
+        append_line(made.layout.folder / "batches.jsonl", json.dumps({"batch": 0, "questions": questions}))
+        made.ledger.ask(None, [(sample, 1.0) for sample in said], "a test", made.layout.digests(said))
+        push(made, server_of(fake))
+    results = {sample: fake.task_of(sample)["predictions"][0]["result"] for sample in said}
+    places = [(part["type"], part["value"]["x"], part["value"]["y"]) for part in results["a.png"]]
+    assert places == [("keypoint", 23.75, 22.5), ("keypoint", 50.0, 50.0)]
+    assert results["b.png"] == []
+
+
 def test_each_task_shows_its_own_picture(fake: Fake, project: Project) -> None:
     push(project, server_of(fake))
     by_name = {row["file"]: row["bytes"] for row in fake.uploads.values()}

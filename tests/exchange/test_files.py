@@ -144,6 +144,19 @@ def test_coco_predictions_are_no_answers_until_someone_removes_the_score(tmp_pat
         read_answers(path, POSE)
 
 
+def test_a_count_with_points_is_a_prediction_and_no_answer_until_it_is_copied(tmp_path: Path) -> None:
+    path, said = tmp_path / "q.json", {"count": 2.4, "points": [[9.0, 4.0], [19.5, 9.5]]}
+    write_questions(path, [Question("p.png", 1, 0.5, said)], POINTS, tmp_path)
+    (entry,) = json.loads(path.read_text())
+    assert entry == {"rank": 1, "id": "p.png", "score": 0.5, "prediction": said, "points": None}
+    assert answers(path, POINTS) == {}
+    path.write_text(json.dumps([entry | {"points": said["points"]}]))
+    assert answers(path, POINTS) == {"p.png": said["points"]}
+    write_questions(tmp_path / "q.csv", [Question("p.png", 1, 0.5, said)], POINTS, tmp_path)
+    (row,) = csv.DictReader((tmp_path / "q.csv").read_text().splitlines())
+    assert POINTS.checked(json.loads(row["prediction"])) == said["points"]
+
+
 def test_class_folders_there_and_back(tmp_path: Path) -> None:
     pictures, out = tmp_path / "pictures", tmp_path / "out"
     ids = ["a/1 %~.png", "b.png", "=c.png"]
