@@ -54,10 +54,11 @@ def measured(samples: int, picks: int, budget: str | None) -> dict[str, object]:
     import torch
     from torch import nn
 
+    from lossrank.choosing import choose
     from lossrank.collect import View
     from lossrank.config import Recipe
+    from lossrank.experiment import Experiment
     from lossrank.pool import Pool
-    from lossrank.rounds import Experiment, choose
     from lossrank.runtime import Runtime
     from lossrank.strategies import CoreSet
     from lossrank.tasks import Classification

@@ -25,11 +25,10 @@ from lossrank.sweep import plan, sweep
 
 TIMES = ("seconds", "memory_mb", "peak_memory_mb")  # what two runs of the same recipe may differ in
 
-SEEDS = 10
 ROUNDS = 3  # 20, 30 and 40 labels
 
 
-def play(out: str) -> None:
+def play(out: str, seeds: int) -> None:
     """The sweep that is killed."""
     recipe = recipe_from(
         {
@@ -38,7 +37,7 @@ def play(out: str) -> None:
             "budget": {"initial": 20, "step": 10, "final": 40, "candidates": 200},
         }
     )
-    failed = sweep(plan(recipe, ["random", "l2r-al"], range(SEEDS), Path(out)), processes=2)
+    failed = sweep(plan(recipe, ["random", "l2r-al"], range(seeds), Path(out)), processes=2)
     for folder, why in failed.items():
         print(f"{folder.name}: {why}", flush=True)
     sys.exit(len(failed))
@@ -56,24 +55,26 @@ def outcome(out: Path) -> dict[str, list[dict[str, Any]]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10)
     arguments = parser.parse_args()
+    seeds = arguments.seeds
     chance, hits = random.Random(0), 0
     with tempfile.TemporaryDirectory() as scratch:
         whole, broken = Path(scratch) / "whole", Path(scratch) / "broken"
-        play_to_the_end(whole)
+        play_to_the_end(whole, seeds)
         for _ in range(arguments.kills):
-            hits += kill_once(broken, chance.uniform(0, 0.1))
-        play_to_the_end(broken)
+            hits += kill_once(broken, seeds, chance.uniform(0, 0.1))
+        play_to_the_end(broken, seeds)
         same = outcome(whole) == outcome(broken)
         rows = sum(map(len, outcome(whole).values()))
-    print(f"{hits} kills of a sweep of {2 * SEEDS} runs, {rows} rounds: {'no row differs' if same else 'ROWS DIFFER'}")
-    return 0 if same and rows == 2 * SEEDS * ROUNDS else 1
+    print(f"{hits} kills of a sweep of {2 * seeds} runs, {rows} rounds: {'no row differs' if same else 'ROWS DIFFER'}")
+    return 0 if same and rows == 2 * seeds * ROUNDS else 1
 
 
-def kill_once(out: Path, after: float) -> int:
+def kill_once(out: Path, seeds: int, after: float) -> int:
     """Kill the sweep `after` seconds past its next finished round; 1 if it still ran."""
     before = sum(map(len, outcome(out).values()))
-    child = multiprocessing.get_context("spawn").Process(target=play, args=(str(out),))
+    child = multiprocessing.get_context("spawn").Process(target=play, args=(str(out), seeds))
     child.start()
     while child.is_alive() and sum(map(len, outcome(out).values())) == before:
         time.sleep(0.02)
@@ -85,8 +86,8 @@ def kill_once(out: Path, after: float) -> int:
     return int(alive)
 
 
-def play_to_the_end(out: Path) -> None:
-    child = multiprocessing.get_context("spawn").Process(target=play, args=(str(out),))
+def play_to_the_end(out: Path, seeds: int) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=play, args=(str(out), seeds))
     child.start()
     child.join()
     if child.exitcode != 0:

@@ -126,8 +126,9 @@ def page(asked: argparse.Namespace, done: Mapping[str, Sequence[list[dict[str, A
         + (", reduced: a check that all run, no comparison" if asked.reduced else ""),
         "",
         f"{metric['name']} in {metric['unit'] or 'its unit'} at {last} labels, and its mean over the rounds; Spearman "
-        "of the score with the true loss of held-out samples, mean over the rounds; seconds of a choice, and the most that "
-        "resident memory grew while choosing; a whole run's time beside random's; peak memory of its process. Mean ± sample standard deviation over the seeds.",
+        "of the score with the true loss of held-out samples, mean over the rounds; seconds of a choice, and the most "
+        "that memory grew while choosing; a whole run's time beside random's; peak memory of its process. Mean "
+        "± sample standard deviation over the seeds.",
         "",
         f"Seeds {', '.join(map(str, asked.seeds))}. Python {platform.python_version()}, torch {torch.__version__}, "
         f"{platform.machine()}, {torch.get_num_threads()} threads.",
@@ -146,9 +147,7 @@ def row_of(name: str, runs: Sequence[list[dict[str, Any]]], base: float | None) 
     values = [[factor * row["metric"]["value"] for row in rows] for rows in runs]
     ranked = [[row["spearman"] for row in rows if row["spearman"] is not None] for rows in runs]
     # the last round chooses nothing
-    choosing = [
-        [sum(row["seconds"].get(stage, 0) for stage in CHOOSING) for row in rows[:-1]] for rows in runs
-    ]
+    choosing = [[sum(row["seconds"].get(stage, 0) for stage in CHOOSING) for row in rows[:-1]] for rows in runs]
     whole = statistics.mean(sum(sum(row["seconds"].values()) for row in rows) for rows in runs)
     cells = [
         told([v[-1] for v in values], 1),
@@ -164,7 +163,8 @@ def row_of(name: str, runs: Sequence[list[dict[str, Any]]], base: float | None) 
 
 def grown(runs: Sequence[list[dict[str, Any]]]) -> str:
     """The most that memory grew in any choice; empty where the system cannot tell."""
-    found = [row["memory_mb"][stage] for rows in runs for row in rows for stage in CHOOSING if stage in row["memory_mb"]]
+    every = (row["memory_mb"].get(stage) for rows in runs for row in rows for stage in CHOOSING)
+    found = [grown for grown in every if grown is not None]
     return f"{max(found):,.0f}" if found else ""
 
 

@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 
 from lossrank import Project
+from lossrank.experiment import Watcher, learn, look, start
 from lossrank.project.play import Table
-from lossrank.rounds import Watcher, learn, look, start
 
 COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 ANSWERS = min(10_000, COUNT // 4)

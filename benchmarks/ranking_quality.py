@@ -26,11 +26,12 @@ from torch.optim import Adam
 
 from lossrank.assembly import assemble
 from lossrank.attached import evaluating
+from lossrank.choosing import shuffled
 from lossrank.config import Recipe, recipe_from
+from lossrank.experiment import Experiment
 from lossrank.folder import write_atomic
 from lossrank.predictor import make_head
 from lossrank.ranking import RANKING_LOSSES, spearman, top_k_recall
-from lossrank.rounds import Experiment, shuffled
 from lossrank.seeding import generator
 from lossrank.strategies import LL4AL
 from lossrank.taps import FeatureTap

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lossrank import columns, rounds
+from lossrank import choosing, columns
+from lossrank.choosing import choose
 from lossrank.collect import View, collect
 from lossrank.columns import MemoryBudget, is_mapped, mapped, rows_of
 from lossrank.config import Recipe, bytes_of, differences, size_text
 from lossrank.errors import ConfigError, RunError, StrategyError
+from lossrank.experiment import Experiment
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool
-from lossrank.rounds import Experiment, choose
 from lossrank.runtime import Runtime
 from lossrank.signals import Signals
 from lossrank.strategies import (
@@ -105,7 +106,7 @@ def test_a_choice_within_a_budget_is_the_choice_without(
         return found
 
     free = chosen(experiment(strategy, None))
-    monkeypatch.setattr(rounds, "collect", watched)
+    monkeypatch.setattr(choosing, "collect", watched)
     # 12 float32 of 3,000 samples are 144 KB; of 1,024 samples 49 KB, beside 36 KB of probabilities or 12 KB of margins
     assert chosen(experiment(strategy, "110KB")) == free
     assert [where["embedding"] for where in lies if "embedding" in where] == [True] * (1 + len(strategy.needs_labelled))

@@ -49,6 +49,8 @@ ORDER = (
     "health",
     "shown",
     "training",
+    "experiment",
+    "choosing",
     "clock",
     "rounds",
     "assembly",

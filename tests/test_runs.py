@@ -17,10 +17,10 @@ from lossrank.assembly import assemble, build_strategy, load_data
 from lossrank.config import Recipe, recipe_from
 from lossrank.datasets import ImageData
 from lossrank.errors import ConfigError, DataError, RunError, StrategyError, TrainingError
+from lossrank.experiment import Watcher, learn, start
 from lossrank.folder import FolderLock
 from lossrank.ledger import Ledger
 from lossrank.pool import Pool, UnreadableSample
-from lossrank.rounds import Watcher, learn, start
 from lossrank.runs import run
 from lossrank.sweep import plan, sweep
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -33,7 +34,9 @@ def small(**changes: Any) -> Recipe:
 def test_a_killed_sweep_gives_what_an_unbroken_one_gives() -> None:
     """Twice here; `benchmarks/crash_sweep.py` does it ten times."""
     script = Path(__file__).parents[1] / "benchmarks" / "crash_sweep.py"
-    done = subprocess.run([sys.executable, str(script), "--kills", "2"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(script), "--kills", "2", "--seeds", "3"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "18 rounds: no row differs" in done.stdout
 
@@ -50,6 +53,15 @@ def test_a_process_that_dies_is_reported_and_stops_no_other(tmp_path: Path) -> N
     assert list(failed) == [tmp_path / "entropy-seed0"]
     assert "its process died" in failed[tmp_path / "entropy-seed0"]
     assert [job.done() for job in jobs] == [3, 3, 0]
+
+
+def test_a_process_takes_no_more_threads_than_the_environment_grants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads on a core that is taken wait for each other: a sweep beside another one took thirty times as long."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert sweep(plan(small(), ["random"], [0], tmp_path), processes=1) == {}
+    assert json.loads((tmp_path / "random-seed0" / "environment.json").read_text())["threads"] == 1
 
 
 def test_overrides_with_several_values_make_variants() -> None:

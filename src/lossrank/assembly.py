@@ -16,6 +16,7 @@ from lossrank.datasets import DATASETS, ImageData
 from lossrank.datasets.flips import with_flips
 from lossrank.datasets.long_tail import with_long_tail
 from lossrank.errors import ConfigError, unknown_name
+from lossrank.experiment import Experiment
 from lossrank.frozen import FeaturePool, freeze, frozen_head, frozen_transforms
 from lossrank.kinds import KINDS
 from lossrank.ledger import SampleId
@@ -23,7 +24,6 @@ from lossrank.models import MODELS, weights_from
 from lossrank.models.resnet50 import load_trunk
 from lossrank.models.weights import read_weights
 from lossrank.pool import Pool, Transform
-from lossrank.rounds import Experiment
 from lossrank.runtime import Runtime
 from lossrank.strategies import STRATEGIES, PredictedLoss, PredictorPlan, Strategy, plugins
 from lossrank.tasks import Task

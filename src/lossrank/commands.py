@@ -18,18 +18,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lossrank.assembly import assemble, build_strategy, load_data
+from lossrank.choosing import choose
 from lossrank.collect import Measurement, measure
 from lossrank.compare import all_sheets, read_comparison, verdict, write_comparison
 from lossrank.compare.sheets import Sheet, text
 from lossrank.config import BudgetRecipe, ModelRecipe, Recipe, TrainRecipe, changed, recipe_from
 from lossrank.datasets import ImageData, load_folder, load_unlabelled
 from lossrank.errors import ConfigError, LossrankError
+from lossrank.experiment import Watcher, learn, look, start
 from lossrank.folder import write_atomic
 from lossrank.frozen import freeze
 from lossrank.ledger import SampleId
 from lossrank.report import final_table, find_runs, print_table, read_runs, write_report
 from lossrank.retrain import retrain
-from lossrank.rounds import Watcher, choose, learn, look, start
 from lossrank.runs import run
 from lossrank.strategies import STRATEGIES, Strategy, plugins
 from lossrank.sweep import Job, plan, sweep, variants

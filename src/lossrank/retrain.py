@@ -17,9 +17,9 @@ from lossrank.collect import measure
 from lossrank.config import load_recipe
 from lossrank.datasets import ImageData
 from lossrank.errors import RunError
+from lossrank.experiment import Watcher, learn, look, start
 from lossrank.folder import FolderLock, append_line, read_lines
 from lossrank.ledger import Ledger
-from lossrank.rounds import Watcher, learn, look, start
 
 __all__ = ["SELECTION", "retrain"]
 

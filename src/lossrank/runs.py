@@ -23,6 +23,7 @@ from torch import Tensor
 from lossrank.assembly import assemble
 from lossrank.config import Recipe, differences, dump_recipe, load_recipe
 from lossrank.errors import RunError
+from lossrank.experiment import Experiment, Learner, Watcher, start
 from lossrank.folder import (
     FolderLock,
     append_line,
@@ -33,7 +34,7 @@ from lossrank.folder import (
     write_atomic,
 )
 from lossrank.ledger import Ledger
-from lossrank.rounds import Experiment, Learner, Watcher, ask_initial, play_round, start
+from lossrank.rounds import ask_initial, play_round
 
 __all__ = ["FORMAT", "restore", "run", "state_of", "weights_of"]
 

@@ -208,7 +208,7 @@ def _begin(threads: int) -> None:
     """What a process does first: its share of the cores, and an end with its parent, whose folders it holds."""
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))  # which OMP_NUM_THREADS bounds
     parent = multiprocessing.parent_process()
 
     def follow() -> None:

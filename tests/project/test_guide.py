@@ -16,8 +16,8 @@ from lossrank.collect import measure
 from lossrank.datasets import load_unlabelled, pixel_statistics
 from lossrank.datasets.base import ImageData
 from lossrank.errors import MissingExtra
+from lossrank.experiment import Watcher, learn, look, start
 from lossrank.project import cold
-from lossrank.rounds import Watcher, learn, look, start
 
 SMALL = (
     *EDITS,

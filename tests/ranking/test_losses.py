@@ -219,7 +219,9 @@ def test_mse_by_hand() -> None:
     assert mse_loss(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])).item() == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(("length", "nearest"), [(2, 4), (4, 4), (20, 16), (28, 32), (32, 32), (50, 64), (64, 64), (200, 64)])
+@pytest.mark.parametrize(
+    ("length", "nearest"), [(2, 4), (4, 4), (20, 16), (28, 32), (32, 32), (50, 64), (64, 64), (200, 64)]
+)
 def test_the_gru_loss_reads_the_weights_of_the_nearest_length(length: int, nearest: int) -> None:
     from lossrank.ranking import GRUSorter
 

@@ -9,8 +9,8 @@ import pytest
 
 from lossrank.config import Recipe, recipe_from
 from lossrank.errors import StrategyError
+from lossrank.experiment import Watcher
 from lossrank.ledger import Ledger
-from lossrank.rounds import Watcher
 from lossrank.runs import run
 from lossrank.strategies import STRATEGIES
 

@@ -14,8 +14,8 @@ from lossrank.collect import collect
 from lossrank.config import Recipe, recipe_from
 from lossrank.datasets import CountingData
 from lossrank.errors import DataError
+from lossrank.experiment import Watcher, learn, look, start
 from lossrank.pool import Pool
-from lossrank.rounds import Watcher, learn, look, start
 from lossrank.runs import run
 from lossrank.sources import MapStyle
 from lossrank.tasks.counting import HEAD, UNKNOWN

@@ -11,9 +11,9 @@ import torch
 from lossrank.assembly import assemble
 from lossrank.config import Recipe, recipe_from
 from lossrank.datasets import PoseData
+from lossrank.experiment import Watcher, learn, start
 from lossrank.ledger import Ledger
 from lossrank.pool import Pool
-from lossrank.rounds import Watcher, learn, start
 from lossrank.runs import run
 
 SIDE, JOINTS = 32, ("left_hand", "right_hand", "neck", "head")

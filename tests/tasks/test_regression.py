@@ -15,8 +15,8 @@ from lossrank.assembly import assemble
 from lossrank.config import Recipe, recipe_from
 from lossrank.datasets import RegressionData, regression_data
 from lossrank.errors import ConfigError, DataError, StrategyError
+from lossrank.experiment import Watcher, learn, start
 from lossrank.pool import Pool
-from lossrank.rounds import Watcher, learn, start
 from lossrank.runs import run
 from lossrank.tasks import Regression
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lossrank import choosing, rounds
 from lossrank import collect as collecting
-from lossrank import rounds
+from lossrank import experiment as living
 from lossrank.attached import AttachedPredictor
 from lossrank.pool import Pool
 from lossrank.signals import Signals
@@ -25,15 +26,15 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def always_true(patch: pytest.MonkeyPatch) -> None:
     """TA-VAAL: `if method == 'lloss' or 'TA-VAAL'`: random is trained with the loss module too."""
-    start, learn = rounds.start, rounds.learn
+    start, learn = living.start, living.learn
 
     def with_module(experiment: Any) -> Any:
         if experiment.strategy.name == "ll4al" or "ta-vaal":  # noqa: SIM222 - the fault as it was written
             return dataclasses.replace(experiment, strategy=LL4AL())
         return experiment
 
-    patch.setattr(rounds, "start", lambda experiment: start(with_module(experiment)))
-    patch.setattr(rounds, "learn", lambda experiment, *rest: learn(with_module(experiment), *rest))
+    patch.setattr(living, "start", lambda experiment: start(with_module(experiment)))
+    patch.setattr(living, "learn", lambda experiment, *rest: learn(with_module(experiment), *rest))
 
 
 def stop_gradient_rebinds(patch: pytest.MonkeyPatch) -> None:
@@ -47,14 +48,14 @@ def stop_gradient_rebinds(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Companion, "objective", objective)
     patch.setattr(AttachedPredictor, "stop_gradient", property(lambda self: False, lambda self, stop: None))
-    attach = rounds.attach_predictor
+    attach = living.attach_predictor
 
     def attached(*arguments: Any) -> AttachedPredictor:
         predictor = attach(*arguments)
         predictor.tap.stop_gradient = False
         return predictor
 
-    patch.setattr(rounds, "attach_predictor", attached)
+    patch.setattr(living, "attach_predictor", attached)
 
 
 def gradient_never_stops(patch: pytest.MonkeyPatch) -> None:
@@ -83,7 +84,7 @@ def shuffled_collecting(patch: pytest.MonkeyPatch) -> None:
         order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(len(ids))).tolist()
         return Signals(tuple(ids), collect(view, pool, [ids[row] for row in order], *rest).columns)
 
-    for module in (rounds, lived):
+    for module in (choosing, lived):
         patch.setattr(module, "collect", wrong)
 
 
@@ -140,9 +141,12 @@ def subset_rows_labelled(patch: pytest.MonkeyPatch) -> None:
 
 def no_subset(patch: pytest.MonkeyPatch) -> None:
     """The candidates of a round are all that is free."""
-    patch.setattr(
-        rounds, "candidates", lambda experiment, ledger, number: sorted(set(experiment.pool.ids) - ledger.asked())
-    )
+
+    def every(experiment: Any, ledger: Any, number: int) -> list[str]:
+        return sorted(set(experiment.pool.ids) - ledger.asked())
+
+    for module in (choosing, rounds):
+        patch.setattr(module, "candidates", every)
 
 
 def next_ones_answers(patch: pytest.MonkeyPatch) -> None:

@@ -13,16 +13,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lossrank.assembly import assemble
+from lossrank.choosing import choose, shuffled
 from lossrank.collect import Measurement, View, measure
 from lossrank.config import Recipe
 from lossrank.datasets import ImageData, RegressionData
+from lossrank.experiment import Experiment, Learner, Watcher, learn, look, start
 from lossrank.folder import append_line, environment, load_weights, save_weights, write_atomic
 from lossrank.health import Evidence
 from lossrank.ledger import Ledger, SampleId
 from lossrank.project.cold import cold_choice
 from lossrank.project.layout import Layout
 from lossrank.project.pictures import Pictures, open_pictures
-from lossrank.rounds import Experiment, Learner, Watcher, choose, evidence, learn, look, shuffled, start
+from lossrank.rounds import evidence
 from lossrank.runs import restore, state_of, weights_of
 from lossrank.seeding import generator
 from lossrank.shown import shown

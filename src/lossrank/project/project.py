@@ -142,8 +142,8 @@ class Project:
             from_row = self._unfinished()
             if from_row or (self.ledger.open_questions() and not more):
                 return self.questions()
+            from lossrank.experiment import Watcher
             from lossrank.project.play import play
-            from lossrank.rounds import Watcher
 
             watcher = Watcher(on_stage=on_stage, on_epoch=on_epoch or (lambda done, epochs: None))
             play(self.layout, self.recipe(), self.ledger, n, watcher)

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import lossrank.choosing as choosing
+import lossrank.experiment as living
 import lossrank.rounds as rounds
 import lossrank.training as training
 from lossrank.collect import collect
@@ -172,11 +174,11 @@ def plays_a_round(lived: Lived) -> None:
     """a round asks for its budget out of the random subset, by id, and the ledger holds their own answers"""
     experiment = lived.experiment
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder, "ledger.sqlite")) as ledger:
-        learner = rounds.start(experiment)
+        learner = living.start(experiment)
         rounds.ask_initial(experiment, ledger)
-        free = rounds.candidates(experiment, ledger, 0)
+        free = choosing.candidates(experiment, ledger, 0)
         with attempt(f"{lived.name}: a round"):
-            rounds.play_round(experiment, learner, ledger, 0, rounds.Watcher())
+            rounds.play_round(experiment, learner, ledger, 0, living.Watcher())
         first, asked, answers = ledger.batch(0), ledger.batch(1), ledger.labelled()
     budget = experiment.recipe.budget
     ids = [choice.sample for choice in asked]
@@ -193,7 +195,7 @@ def plays_a_round(lived: Lived) -> None:
 
 
 def _asked_for_its_score(
-    lived: Lived, learner: rounds.Learner, free: Sequence[SampleId], asked: Sequence[Choice]
+    lived: Lived, learner: living.Learner, free: Sequence[SampleId], asked: Sequence[Choice]
 ) -> None:
     """What was asked has, read alone, the score that was written down, and no candidate a larger one than the first."""
     score = lived.strategy.score

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-import lossrank.rounds as rounds
+import lossrank.experiment as living
 from lossrank.collect import View, collect
 from lossrank.errors import listed
 from lossrank.ledger import SampleId
@@ -37,27 +37,27 @@ class Lived:
         return self.strategy.name
 
     @cached_property
-    def experiment(self) -> rounds.Experiment:
+    def experiment(self) -> living.Experiment:
         """The experiment."""
         return experiment_in(self.world, self.strategy)
 
-    def trained(self, strategy: Strategy) -> rounds.Learner:
+    def trained(self, strategy: Strategy) -> living.Learner:
         """A learner of this strategy after one round on the world's labelled samples."""
         experiment = experiment_in(self.world, strategy)
         with attempt(f"{strategy.name}: training a model for it"):
-            learner = rounds.start(experiment)
-            rounds.learn(experiment, learner, experiment.oracle(self.world.labelled), 0, rounds.Watcher())
+            learner = living.start(experiment)
+            living.learn(experiment, learner, experiment.oracle(self.world.labelled), 0, living.Watcher())
         return learner
 
     @cached_property
-    def learner(self) -> rounds.Learner:
+    def learner(self) -> living.Learner:
         """The trained learner."""
         return self.trained(self.strategy)
 
     @cached_property
     def view(self) -> View:
         """The learner as a reader of samples."""
-        return rounds.look(self.experiment, self.learner)
+        return living.look(self.experiment, self.learner)
 
     @property
     def collected(self) -> frozenset[str]:
@@ -103,7 +103,7 @@ def evaluation(model: nn.Module) -> Iterator[None]:
         module.training = mode
 
 
-def read_alone(lived: Lived, learner: rounds.Learner, sample: SampleId) -> float | None:
+def read_alone(lived: Lived, learner: living.Learner, sample: SampleId) -> float | None:
     """The collected score of one sample, read by itself and by hand; None where the score is no such column."""
     score, task = lived.strategy.score, lived.world.task
     if score is None or score in lived.strategy.makes:

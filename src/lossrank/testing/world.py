@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lossrank.config import BudgetRecipe, Recipe, TrainRecipe
+from lossrank.experiment import Experiment
 from lossrank.ledger import SampleId
 from lossrank.models import weights_from
 from lossrank.pool import Pool, Transform
-from lossrank.rounds import Experiment
 from lossrank.runtime import Runtime
 from lossrank.strategies.base import Strategy
 from lossrank.tasks import Classification, Task
