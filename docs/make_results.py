@@ -99,7 +99,9 @@ def _ranking(sweeps: list[Sweep], results: Path) -> list[str]:
 
 def _section(sweep: Sweep, results: Path) -> list[str]:
     commands = "\n".join(sweep.commands)
-    environment = ", ".join(f"{name} {sweep.environment[name]}" for name in _TOLD if name in sweep.environment)
+    environment = ", ".join(
+        f"{name} {sweep.environment[name]}" for name in _TOLD if sweep.environment.get(name) is not None
+    )
     return [
         f"### {sweep.title}",
         commentary(results, sweep.name),
@@ -115,7 +117,8 @@ _TOLD = ("python", "torch", "numpy", "cores", "accelerator")
 
 def _seeds(sweep: Sweep) -> str:
     counts = sorted({len(group) for group in sweep.groups.values()})
-    return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    many = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return "one seed" if many == "1" else f"{many} seeds"
 
 
 if __name__ == "__main__":

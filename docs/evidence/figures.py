@@ -68,9 +68,10 @@ def advantage_figure(sweeps: Sequence[Sweep]) -> Figure:
         _plain(axes)
         axes.axvline(0, color=INK, linewidth=1)
         axes.grid(axis="x", color=GRID, linewidth=0.7)
-        for place, name in enumerate(rows):
-            if name in told[sweep.name]:
-                _interval(axes, place, told[sweep.name][name].paired, chosen[name])
+        shown = {name: told[sweep.name][name].paired for name in rows if name in told[sweep.name]}
+        for name, pair in shown.items():
+            _interval(axes, rows.index(name), pair, chosen[name])
+        axes.set_xlim(_limits(list(shown.values())))
         axes.set_title("\n".join(textwrap.wrap(sweep.short, 20)), loc="left", fontsize=9, color=INK)
         less = "" if sweep.metric.higher_is_better else "less "
         axes.set_xlabel(f"{less}{sweep.metric.title}", fontsize=9, color=INK)
@@ -118,9 +119,9 @@ def _gains(axes: Axes, found: Mapping[str, Contrast], chosen: Mapping[str, Style
     """Paired differences to random at each number of labels; bands are their 95 % intervals."""
     _plain(axes)
     axes.axhline(0, color=chosen[BASELINE].colour if BASELINE in chosen else INK, linewidth=1.5)
-    for name, one in found.items():
-        if name not in MAIN:
-            continue
+    shown = {name: one for name, one in found.items() if name in MAIN}
+    axes.set_ylim(_limits([pair for one in shown.values() for pair in one.rounds]))
+    for name, one in shown.items():
         style, labels = chosen[name], list(one.budgets)
         if name in BANDS and math.isfinite(one.paired.low):
             low, high = [pair.low for pair in one.rounds], [pair.high for pair in one.rounds]
@@ -129,6 +130,15 @@ def _gains(axes: Axes, found: Mapping[str, Contrast], chosen: Mapping[str, Style
         axes.plot(labels, means, color=style.colour, marker=style.marker, markersize=4, linewidth=1.5)
         if len(labels) <= 8:
             axes.set_xticks(labels)
+
+
+def _limits(pairs: Sequence[Paired]) -> tuple[float, float]:
+    """Of an axis that shows all means and 0, and intervals up to twice as far out: those of two seeds have no end."""
+    reach = 2 * max((abs(pair.difference) for pair in pairs), default=0.0)
+    ends = [0.0, *(end for p in pairs for end in (p.difference, p.low, p.high) if math.isfinite(end))]
+    low, high = max(min(ends), -reach), min(max(ends), reach)
+    margin = 0.06 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _interval(axes: Axes, place: int, pair: Paired, style: Style) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from evidence.sweeps import BASELINE, Sweep, p_of, table, told
 from lossrank.compare import Contrast, all_sheets, comparison, contrast, corrected
-from lossrank.compare.sheets import text
 from lossrank.errors import listed
 from lossrank.report import Run, final_table
 from lossrank.report.rows import differing_fields
@@ -95,14 +94,18 @@ def _strategy(name: str, group: Sequence[Run], against: Contrast | None) -> tupl
         name,
         str(len(alone.seeds)),
         values.text(values.labels[-1], name),
-        text(sheets["summary"].rows[0][1]),
+        f"{sheets['summary'].rows[0][1]:.2f}",
         "-" if against is None else told(against.paired),
         "-" if against is None else p_of(against.paired),
         verdict(against),
         *(_mean([row[place] for row in ranking]) for place in (2, 3)),
-        text(chose[1]),
-        text(chose[3]),
+        *(_brief(chose[place]) for place in (1, 3)),
     )
+
+
+def _brief(value: float | None) -> str:
+    """Two digits: what a busy machine's times and sizes are good for."""
+    return "-" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _mean(values: Sequence[Any]) -> str:
