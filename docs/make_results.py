@@ -33,7 +33,8 @@ RANKING = (
     "Spearman of the score with the true loss of held-out samples, mean over the rounds: that of a learned "
     "ranking minus that of an uncertainty made by hand, over the seeds that both have, with its 95 % t interval; "
     "p with Holm's correction over the table. After the first round each ranks with the model that its own "
-    "choices trained; with the first labels both models have seen the same samples."
+    "choices trained; with the first labels both models have seen the same samples. A score that ranks the wrong "
+    "way round on a task is also set against turned round, as one who knows would use it."
 )
 
 

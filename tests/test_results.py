@@ -130,6 +130,13 @@ def test_a_learned_ranking_is_set_against_one_made_by_hand(plant: Plant, load: L
     # 0.06, and 0.01 more for two of five seeds: mean 0.064
     assert "| Faces | lossrank | entropy | +0.064 [0.057, 0.071] | +0.064 [0.057, 0.071] | 5 |" in made
     assert made.endswith("| ranks better |")
+    for line in lines:
+        if line["strategy"] == "entropy":
+            line["spearman"] = -line["spearman"]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = load("evidence.tables").ranking_table(load("evidence.sweeps").read_sweeps(root / "results"))
+    assert "| lossrank | entropy | +1.164 " in made  # 0.55 + 0.064 + 0.55 over the two rounds
+    assert "| lossrank | entropy, turned round | +0.064 [0.057, 0.071] |" in made
 
 
 def test_without_a_recorded_sweep_it_says_how_to_make_one(load: Load, tmp_path: Path, capsys: Any) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from evidence.sweeps import BASELINE, Sweep, p_of, table, told
 from lossrank.compare import Contrast, all_sheets, comparison, contrast, corrected
 from lossrank.errors import listed
-from lossrank.report import Run, final_table
+from lossrank.report import Run, by_strategy, final_table
 from lossrank.report.rows import differing_fields
 
 LEARNED, HAND_MADE = ("lossrank", "l2r-al"), ("entropy", "least-confidence", "margin")
@@ -65,13 +67,13 @@ def other_recipes(sweep: Sweep) -> list[str]:
 
 def ranking_table(sweeps: Sequence[Sweep]) -> str:
     """Spearman of learned minus hand-made scores, over the rounds and in the first one; empty without both."""
-    pairs = {
-        (sweep.short, learned, by_hand): found
-        for sweep in sweeps
-        for learned in LEARNED
-        for by_hand in HAND_MADE
-        if (found := contrast(sweep.runs, learned, by_hand, "spearman")) is not None
-    }
+    pairs = {}
+    for sweep in sweeps:
+        turned = [_turned(run) for name in HAND_MADE for run in sweep.groups.get(name, ()) if _backwards(sweep, name)]
+        by_hand = [*HAND_MADE, *by_strategy(turned)]
+        for learned, other in itertools.product(LEARNED, by_hand):
+            if (found := contrast([*sweep.runs, *turned], learned, other, "spearman")) is not None:
+                pairs[sweep.short, learned, other] = found
     rows = [
         (task, learned, by_hand, told(one.paired, 3), told(one.rounds[0], 3), str(len(one.seeds)), p_of(one.paired),
          RANKS[verdict(one)])
@@ -82,6 +84,18 @@ def ranking_table(sweeps: Sequence[Sweep]) -> str:
 
 
 RANKS = {"better": "ranks better", "worse": "ranks worse"} | {v: v for v in ("not distinguishable", "one seed")}
+
+
+def _backwards(sweep: Sweep, name: str) -> bool:
+    """Whether a score ranks the wrong way round, as the entropy of density maps was found to."""
+    found = [row.spearman for run in sweep.groups[name] for row in run.rows if row.spearman is not None]
+    return bool(found) and statistics.fmean(found) < 0
+
+
+def _turned(run: Run) -> Run:
+    """The run with its score turned round, as one who knows would use it."""
+    rows = [replace(row, spearman=None if row.spearman is None else -row.spearman) for row in run.rows]
+    return replace(run, strategy=f"{run.strategy}, turned round", rows=tuple(rows))
 
 
 def _strategy(name: str, group: Sequence[Run], against: Contrast | None) -> tuple[str, ...]:
