@@ -15,7 +15,7 @@ from lossrank.counting_transforms import CountingAugment, mirror_heads
 from lossrank.errors import ConfigError, DataError
 from lossrank.tasks import Counting
 from lossrank.tasks.counting import HEAD, UNKNOWN
-from lossrank.tasks.density import counts, density_entropy, density_maps, density_peaks, heads_below
+from lossrank.tasks.density import _below, counts, density_entropy, density_maps, heads_in
 
 Oracle = Callable[[str], dict[str, np.ndarray]]
 
@@ -249,43 +249,52 @@ def test_three_planted_bumps_are_the_three_points() -> None:
     assert said["points"] == found.tolist()
 
 
-def test_as_many_points_as_it_counts_the_highest_first() -> None:
-    counting = task(scale=1.0, sigma=1.0, kernel=11)
-    maps = torch.zeros(3, 1, 5, 9)  # narrower than the gaussian's square: nothing is moved away from a border
+def test_as_many_points_as_it_counts_the_surest_first() -> None:
+    counting = task(scale=1.0, sigma=1.0, kernel=1)  # a head is a single pixel of 1
+    maps = torch.zeros(4, 1, 5, 9)
     maps[0, 0, 1, 1], maps[0, 0, 3, 4], maps[0, 0, 1, 7] = 0.4, 0.8, 0.5  # 1.7 heads: two of three peaks
     maps[1, 0, 1, 1], maps[1, 0, 3, 7] = 0.3, -2.0  # -1.7 heads
-    maps[2, 0, 2, 2:5] = 1.0  # three heads in one peak as wide as three pixels
-    first, none, merged = counting.points(maps)
+    maps[2, 0, 2, 2] = 3.0  # three heads in one pixel, which has room for one
+    maps[3, 0, 0, 0] = math.nan
+    first, none, one, unknown = counting.points(maps)
     assert first.tolist() == [[4, 3], [7, 1]]
-    assert none.shape == (0, 2)
-    assert merged.tolist() == [[2, 2]]
+    assert one.tolist() == [[2, 2]]
+    assert none.shape == unknown.shape == (0, 2)
     assert counting.points(maps[:0]) == []
 
 
-def test_a_peak_is_the_largest_within_its_square() -> None:
-    maps = torch.zeros(1, 1, 1, 8)
-    maps[0, 0, 0] = torch.tensor([3.0, 1.0, 2.0, 0.0, 5.0, 5.0, 0.0, 1.0])
-    (near,) = density_peaks(maps, [9], radius=1)
-    assert near[:, 0].tolist() == [4, 0, 2, 7]  # of two alike the first
-    (far,) = density_peaks(maps, [9], radius=2)
-    assert far[:, 0].tolist() == [4, 0]
-    (few,) = density_peaks(maps, [1], radius=1)
-    assert few.tolist() == [[4, 0]]
-    (flat,) = density_peaks(torch.ones(1, 1, 3, 4), [12], radius=1)
-    assert flat.tolist() == [[0, 0]]
+def test_two_heads_under_one_peak_are_two() -> None:
+    # 2 pixels apart at sigma 2 the map has its one peak between them.
+    maps = density_maps(
+        torch.tensor([[[20.0, 15.0], [22.0, 15.0]]]), torch.ones(1, 2, dtype=torch.bool), (30, 40), sigma=2
+    )
+    assert divmod(int(maps.argmax()), 40) == (15, 21)
+    (heads,) = heads_in(maps, [2], sigma=2)
+    assert len(heads) == 2
+    assert (heads - torch.tensor([21, 15])).abs().max() <= 2
+    left = maps - density_maps(heads[None].float(), torch.ones(1, 2, dtype=torch.bool), (30, 40), sigma=2)
+    assert left.abs().max() < 0.35 * maps.max()
 
 
-def test_peaks_at_a_border_are_taken_back_to_their_heads() -> None:
-    # 9 pixels about row 2 of 16: rows 0 to 6 are left, whose middle is 3. From 3 back to 2 * 3 - 4 = 2.
-    assert heads_below(torch.tensor([[10, 3]]), (16, 20), kernel=9).tolist() == [[10, 2]]
-    assert heads_below(torch.tensor([[17, 12], [4, 15]]), (16, 20), kernel=9).tolist() == [[19, 13], [4, 15]]
-    assert heads_below(torch.tensor([[2, 3]]), (8, 20), kernel=9).tolist() == [[0, 3]]
-    counting = task(stride=4, kernel=9, sigma=1.5, scale=10.0, most=1)
-    for x, y in [(c, r) for c in range(0, 80, 9) for r in range(0, 64, 7)]:
-        maps = counting.maps(torch.tensor([[[x, y]]], dtype=torch.float32), torch.ones(1, 1, dtype=bool), (16, 20))
-        ((found_x, found_y),) = counting.points(maps)[0].tolist()
-        assert abs(found_x - x) <= 5.5  # half a pixel of the map, and one more where two are as high
-        assert abs(found_y - y) <= 5.5
+@pytest.mark.parametrize(("column", "row"), [(0, 0), (2, 3), (19, 15), (17, 1), (10, 8), (4, 11)])
+def test_a_head_at_a_border_is_found_below_its_gaussian(column: int, row: int) -> None:
+    # 9 pixels about row 2 of 16: rows 0 to 6 are left, whose middle is 3. From 3 back to 2 * 3 - 4 = 2. Where the
+    # middle is between two pixels, the first of them is taken, one pixel off towards the left or upper side.
+    maps = density_maps(
+        torch.tensor([[[column, row]]], dtype=torch.float32),
+        torch.ones(1, 1, dtype=torch.bool),
+        (16, 20),
+        kernel=9,
+        sigma=1.5,
+    )
+    ((found, below),) = heads_in(maps, [1], kernel=9, sigma=1.5)[0].tolist()
+    assert abs(found - column) <= 1
+    assert abs(below - row) <= 1
+
+
+def test_peaks_are_taken_back_from_borders_by_hand() -> None:
+    assert [_below(peak, 16, 4) for peak in (0, 2, 3, 4, 11, 12, 13, 15)] == [0, 0, 2, 4, 11, 13, 15, 15]
+    assert [_below(peak, 8, 4) for peak in (0, 2, 7)] == [0, 2, 7]  # shorter than the square of 9
 
 
 # --- augmentation

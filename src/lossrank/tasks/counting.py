@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, DataError
 from lossrank.tasks.base import Metric, Task
-from lossrank.tasks.density import counts, density_entropy, density_maps, density_mse, density_peaks, heads_below
+from lossrank.tasks.density import counts, density_entropy, density_maps, density_mse, heads_in
 
 __all__ = ["HEAD", "UNKNOWN", "Counting", "CountingError"]
 
@@ -133,17 +133,16 @@ class Counting(Task):
         return counts(outputs.float(), self.scale)
 
     def points(self, outputs: Float[Tensor, "batch 1 h w"]) -> list[Tensor]:
-        """For each map [heads, 2]: x, y in pixels of the input of its highest peaks, as many as it counts, rounded.
+        """For each map [heads, 2]: x, y in pixels of the input, of as many heads as it counts, the surest first.
 
-        The highest first. Fewer where there are fewer: heads nearer to each other than about two sigma make one peak.
-        A peak is the largest pixel within `sigma` pixels of the map; a head is in the middle of what its pixel covers
-        of the input, `stride` pixels wide.
+        Fewer where less of the map is above 0. A head is in the middle of what its pixel of the map covers of the
+        input, `stride` pixels wide.
         """
-        maps = outputs.float()
-        wanted = self.count(maps).nan_to_num(0.0).round().clamp(0, maps[0].numel() if len(maps) else 0)
-        found = density_peaks(maps, [int(number) for number in wanted.tolist()], radius=max(1, int(self.sigma)))
-        size = (maps.shape[2], maps.shape[3])
-        return [(heads_below(peaks, size, kernel=self.kernel) + 0.5) * self.stride - 0.5 for peaks in found]
+        maps = outputs.float() / self.scale
+        wanted = self.count(outputs).nan_to_num(0.0).round().clamp(0, math.prod(maps.shape[1:]))
+        most = [int(number) for number in wanted.tolist()]
+        found = heads_in(maps, most, kernel=self.kernel, sigma=self.sigma)
+        return [(heads + 0.5) * self.stride - 0.5 for heads in found]
 
     def uncertainty(self, outputs: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, " batch"]:
         """[batch] entropy of the softmax over all pixels of the map as the network gives it (paper, section IV-D).

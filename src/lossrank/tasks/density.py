@@ -1,4 +1,4 @@
-"""Density maps of heads: gaussian targets, counts, errors, entropy, peaks. Pure functions over [batch, 1, h, w].
+"""Density maps of heads: gaussian targets, counts, errors, entropy, heads. Pure functions over [batch, 1, h, w].
 
 The numbers are those of the C-3-Framework (Gao et al., 2019) and of the density maps of Zhang et al. (2016).
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["counts", "density_entropy", "density_maps", "density_mse", "density_peaks", "heads_below"]
+__all__ = ["counts", "density_entropy", "density_maps", "density_mse", "heads_in"]
 
 
 def density_maps(
@@ -64,44 +63,52 @@ def density_entropy(maps: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, " batch
     return -(log_p.exp() * log_p).sum(1)
 
 
-def density_peaks(maps: Float[Tensor, "batch 1 h w"], most: Sequence[int], *, radius: int) -> list[Tensor]:
-    """For each map [peaks, 2], column and row of its local maxima, the highest first.
+def heads_in(
+    maps: Float[Tensor, "batch 1 h w"], most: Sequence[int], *, kernel: int = 15, sigma: float = 4.0
+) -> list[Tensor]:
+    """For each density map [heads, 2], column and row of the heads that it is made of, the surest first.
 
-    A pixel is one if it is above 0 and the largest of the square of `radius` pixels on every side of it; of several
-    largest the first, row by row.
+    Undoes `density_maps`, head by head: the highest pixel is one, its gaussian is taken away, and so on while anything
+    is above 0. No pixel has two heads, since whoever looks at them would see one. The peaks of a map alone are far
+    fewer than its heads: gaussians that are nearer than two sigma have one peak (benchmarks/counting_points.py).
 
     Args:
-        most: how many are kept of each map.
+        maps: densities; the gaussian of a head has sum 1.
+        most: how many heads are looked for in each map.
+        kernel, sigma: as of `density_maps`.
     """
-    width = maps.shape[3]
-    _, largest = F.max_pool2d(maps, 2 * radius + 1, stride=1, padding=radius, return_indices=True)
-    pixels = maps.flatten(1)
-    peaked = (largest.flatten(1) == torch.arange(pixels.shape[1], device=maps.device)) & (pixels > 0)
-    found = []
-    for heights, peak, number in zip(pixels, peaked, most, strict=True):
-        place = peak.nonzero()[:, 0]
-        place = place[heights[place].argsort(descending=True, stable=True)[:number]]
-        found.append(torch.stack([place % width, place // width], 1))
+    height, width = maps.shape[2:]
+    radius, found = kernel // 2, []
+    maps = maps.detach().cpu()
+    down, across = (_bells(length, radius, sigma, maps) for length in (height, width))
+    for density, number in zip(maps[:, 0].clone(), most, strict=True):
+        heads: dict[tuple[int, int], None] = {}
+        while len(heads) < number:
+            top, left = divmod(int(density.argmax()), width)
+            if not density[top, left] > 0:
+                break
+            density[top, left] = -torch.inf
+            column, row = head = _below(left, width, radius), _below(top, height, radius)
+            if head not in heads:
+                heads[head] = None
+                rows, columns = (slice(max(0, place - radius), place + radius + 1) for place in (row, column))
+                density[rows, columns] -= down[row, rows, None] * across[column, columns]
+        found.append(torch.tensor(list(heads), dtype=torch.long).view(-1, 2))
     return found
 
 
-def heads_below(peaks: Tensor, size: tuple[int, int], *, kernel: int = 15) -> Tensor:
-    """Column and row [peaks, 2] of the heads whose gaussians peak there: the same, but for those near a border.
+def _below(peak: int, length: int, radius: int) -> int:
+    """The pixel of the head whose gaussian peaks here: the same, but near a border.
 
-    There `density_maps` puts the peak in the middle of what is left of the square, up to half of its half side away
-    from the head. Where a side of the map is shorter than the square, nothing can be told and nothing is moved.
-
-    Args:
-        peaks: column and row [peaks, 2].
-        size: height and width of the map.
-        kernel: side of the square in pixels of the map, odd.
+    There `density_maps` puts the peak in the middle of what is left of the square. Where a side of the map is shorter
+    than the square nothing can be told.
     """
-    radius = kernel // 2
-    last = torch.tensor([size[1] - 1, size[0] - 1], device=peaks.device)
-    before = torch.where(peaks < radius, (2 * peaks - radius).clamp(min=0), peaks)
-    behind = last - peaks
-    moved = torch.where(behind < radius, last - (2 * behind - radius).clamp(min=0), before)
-    return torch.where(last + 1 < kernel, peaks, moved)
+    behind = length - 1 - peak
+    if length <= 2 * radius:
+        return peak
+    if peak < radius:
+        return max(0, 2 * peak - radius)
+    return length - 1 - max(0, 2 * behind - radius) if behind < radius else peak
 
 
 def _bells(length: int, radius: int, sigma: float, like: Tensor) -> Tensor:
