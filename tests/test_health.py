@@ -8,18 +8,47 @@ import pytest
 import torch
 
 from lossrank import recipe_from, run
+from lossrank.datasets.base import hash_share
 from lossrank.errors import StrategyError
-from lossrank.health import Estimate, Evidence, Health, _estimate, _resampled, deal
+from lossrank.experiment import Watcher
+from lossrank.folder import load_weights
+from lossrank.health import Estimate, Evidence, Health, _attenuation, _estimate, _resampled, deal
 from lossrank.ranking import spearman
 from lossrank.strategies import Auto, CoreSet
 
 
-def test_every_label_is_held_out_once_and_classes_are_dealt_evenly() -> None:
-    classes = {f"s{n}": "cat" if n % 3 else "dog" for n in range(90)}
-    hands = deal(classes, 3)
-    assert sorted(i for hand in hands for i in hand) == sorted(classes)
-    assert [sum(classes[i] == "dog" for i in hand) for hand in hands] == [10, 10, 10]
-    assert deal(dict(reversed(classes.items())), 3) == hands, "whatever order the answers came in"
+def test_what_no_score_chose_is_held_out_once_and_by_the_same_fold_for_good() -> None:
+    drawn, scored = [f"s{n}" for n in range(90)], {f"hard{n}" for n in range(200)}
+    hands = deal([*drawn, *scored], scored, 3)
+    assert sorted(i for hand in hands.values() for i in hand) == sorted(drawn)
+    assert all(20 <= len(hand) <= 40 for hand in hands.values()), "about a third each"
+    more = deal([*reversed(drawn), "later"], set(), 3)
+    assert all(set(hands[fold]) <= set(more[fold]) for fold in hands), "its learner has never seen them"
+
+
+def test_a_pool_that_was_cut_by_hash_is_dealt_evenly_too() -> None:
+    cut = sorted((f"img-{n}" for n in range(2000)), key=hash_share)[:200]
+    assert all(45 <= len(hand) <= 90 for hand in deal(cut, set(), 3).values())
+
+
+def test_with_few_drawn_labels_all_are_held_out() -> None:
+    labelled = [f"s{n}" for n in range(40)]
+    assert sum(map(len, deal(labelled, set(labelled[:21]), 3).values())) == 40, "19 were drawn"
+    assert sum(map(len, deal(labelled, set(labelled[:20]), 3).values())) == 20
+
+
+def test_what_small_hands_lose_of_spearman_is_given_back() -> None:
+    # 1 2 4 3 against 1 2 3 4: Spearman .8, Kendall 2/3, so 3 (.8 - 2/3) / (4 - 2) = .2 is lost
+    assert _attenuation([torch.tensor([1.0, 2.0, 4.0, 3.0])], [torch.tensor([1.0, 2.0, 3.0, 4.0])]) == pytest.approx(
+        0.2
+    )
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, 7, generator=draw)
+    y = 0.8 * x + 0.6 * torch.randn(1000, 7, generator=draw)  # of a population whose Spearman is .786
+    found = spearman(x, y).mean()
+    assert found == pytest.approx(0.71, abs=0.02)
+    assert found + _attenuation(list(x), list(y)) == pytest.approx(0.786, abs=0.02)
+    assert _attenuation([torch.zeros(3)], [torch.arange(3.0)]) == 0.0
 
 
 def test_spearman_is_the_mean_over_hands_weighted_by_size() -> None:
@@ -38,6 +67,9 @@ def test_the_interval_holds_four_fifths_of_the_resamples() -> None:
     assert found is not None
     assert (found.value, round(found.low, 3), round(found.high, 3)) == (0.5, 0.1, 0.9)
     assert _estimate(torch.tensor([float("nan"), 1.0])) is None
+    moved = _estimate(torch.cat([torch.tensor([0.5]), torch.linspace(0, 1, 101)]).double(), 0.2)
+    assert moved is not None
+    assert (moved.value, round(moved.low, 3), moved.high) == (0.7, 0.3, 1.0), "and no further than 1"
 
 
 def evidence(ours: tuple[float, float], theirs: tuple[float, float], difference: float) -> Evidence:
@@ -84,3 +116,23 @@ def test_a_run_by_auto_says_each_round_what_it_chose_by(tmp_path: Path) -> None:
     assert rows[1]["reason"].startswith(
         {"lossrank": "lossrank", "entropy": "uncertainty", "random": "chance"}[rows[1]["chosen_by"]]
     )
+
+
+def test_the_learners_of_the_folds_outlive_a_run(tmp_path: Path) -> None:
+    train = {"epochs": 2, "batch_size": 16, "lr": 0.05}
+    mapping = {"strategy": "auto", "train": train, "strategy_options": {"folds": 2}, "model": {"options": {"width": 4}}}
+    recipe = recipe_from({**mapping, "budget": {"initial": 40, "step": 20, "final": 80}})
+    whole = run(recipe, tmp_path / "whole")
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(row: dict[str, object]) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run(recipe, tmp_path / "broken", watcher=Watcher(on_row=stop))
+    again = run(recipe, tmp_path / "broken")
+    assert [row.get("health") for row in again] == [row.get("health") for row in whole]
+    kept = load_weights(next((tmp_path / "whole" / "weights").iterdir()))
+    assert {name.split(".")[1] for name in kept if name.startswith("fold.")} == {"0", "1"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lossrank.attached import AttachedPredictor
 from lossrank.collect import View
@@ -19,7 +19,7 @@ from lossrank.strategies.base import Strategy
 from lossrank.tasks.base import Task
 from lossrank.training import Companion, Lesson, attach_predictor, fit_after, train
 
-__all__ = ["Experiment", "Learner", "Watcher", "learn", "look", "start"]
+__all__ = ["Experiment", "Learner", "Watcher", "learn", "look", "restore", "start", "state_of"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Learner:
     predictor: AttachedPredictor | None
     earlier: nn.Module | None = None
     """The model before the latest training, for strategies that compare the two."""
+    folds: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    """Weights of the learners that a share of the labels is held out of, by share: what evidence is measured with."""
 
 
 def start(experiment: Experiment) -> Learner:
@@ -138,3 +140,27 @@ def look(experiment: Experiment, learner: Learner) -> View:
         learner.predictor,
         learner.earlier,
     )
+
+
+def state_of(learner: Learner) -> dict[str, Tensor]:
+    """The weights of a model, of its loss predictor, and of the learners of its folds, by name."""
+    state = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
+    if learner.predictor is not None:
+        state |= {f"predictor.{name}": tensor for name, tensor in learner.predictor.head.state_dict().items()}
+    for number, weights in learner.folds.items():
+        state |= {f"fold.{number}.{name}": tensor for name, tensor in weights.items()}
+    return state
+
+
+def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
+    """Put weights that `state_of` gave into a learner of the same model."""
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "predictor": {}, "fold": {}}
+    for name, tensor in state.items():
+        part, _, key = name.partition(".")
+        parts[part][key] = tensor
+    learner.model.load_state_dict(parts["model"])
+    if learner.predictor is not None:
+        learner.predictor.head.load_state_dict(parts["predictor"])
+    for name, tensor in parts["fold"].items():
+        number, _, key = name.partition(".")
+        learner.folds.setdefault(int(number), {})[key] = tensor

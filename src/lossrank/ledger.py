@@ -295,6 +295,11 @@ class Ledger:
         )
         return {sample for (sample,) in rows}
 
+    def scored(self) -> set[SampleId]:
+        """Every sample that was asked for its score; the others were drawn or spread, whatever their loss."""
+        rows = self._connection.execute("SELECT sample FROM event WHERE kind = 'ask' AND score IS NOT NULL")
+        return {sample for (sample,) in rows}
+
     def open_questions(self) -> tuple[SampleId, ...]:
         """Asked, and neither answered nor skipped nor retired since; in the order in which they were asked."""
         rows = self._connection.execute(

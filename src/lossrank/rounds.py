@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from lossrank.choosing import Choice, candidates, choose, readable, shuffled
 from lossrank.clock import Clock
 from lossrank.collect import Measurement, View, measure
 from lossrank.duplicates import share_alike
-from lossrank.experiment import Experiment, Learner, Watcher, learn, look, start
+from lossrank.experiment import Experiment, Learner, Watcher, learn, look, restore, start, state_of
 from lossrank.health import Evidence, cross_fitted, deal
 from lossrank.ledger import Ledger, SampleId
 from lossrank.seeding import generator
@@ -51,7 +51,7 @@ def play_round(
     wanted = min(budget.step, budget.final - len(labels))
     if wanted > 0:
         with clock.stage("health"):
-            by, reason, told = settled(experiment, labels, number)
+            by, reason, told = settled(experiment, learner, ledger, labels, number)
         with clock.stage("select"):
             choice = choose(
                 by, view, candidates(experiment, ledger, number), list(labels), wanted, number, watcher.on_epoch
@@ -61,7 +61,7 @@ def play_round(
 
 
 def settled(
-    experiment: Experiment, labels: Mapping[SampleId, Any], number: int
+    experiment: Experiment, learner: Learner, ledger: Ledger, labels: Mapping[SampleId, Any], number: int
 ) -> tuple[Experiment, str, dict[str, Any]]:
     """The experiment with the strategy that this round chooses by, the reason, and both for the row.
 
@@ -70,23 +70,41 @@ def settled(
     auto = experiment.strategy
     if not isinstance(auto, Auto):
         return experiment, auto.name, {}
-    found = evidence(experiment, labels, auto.folds, number) if len(labels) >= auto.least else None
+    enough = len(labels) >= auto.least
+    found = evidence(experiment, learner, labels, ledger.scored(), auto.folds, number) if enough else None
     strategy, reason = auto.decided(found)
     told = {"chosen_by": strategy.name, "reason": reason, "health": found.plain() if found else None}
     return dataclasses.replace(experiment, strategy=strategy), reason, told
 
 
-def evidence(experiment: Experiment, labels: Mapping[SampleId, Any], folds: int, number: int) -> Evidence:
-    """What the strategy's score and the uncertainty are worth on labels held out of fresh trainings."""
+def evidence(
+    experiment: Experiment,
+    learner: Learner,
+    labels: Mapping[SampleId, Any],
+    scored: Set[SampleId],
+    folds: int,
+    number: int,
+) -> Evidence:
+    """What the strategy's score and the uncertainty are worth on labels held out of trainings.
+
+    Each fold has a learner of its own that goes on from round to round as the run's does, and never sees what is held
+    out of it; their weights pass on in `learner.folds`.
+
+    Args:
+        scored: what was asked for its score, see `lossrank.health.deal`.
+    """
     task = experiment.task
 
-    def fit(ids: Sequence[SampleId]) -> View:
-        learner = start(experiment)
-        learn(experiment, learner, {i: labels[i] for i in ids}, 0, Watcher())
-        return look(experiment, learner)
+    def fit(fold: int, held: Sequence[SampleId]) -> View:
+        apart = start(experiment)
+        if fold in learner.folds:
+            restore(apart, learner.folds[fold])
+        learn(experiment, apart, {i: answer for i, answer in labels.items() if i not in held}, number, Watcher())
+        learner.folds[fold] = {name: tensor.detach().clone() for name, tensor in state_of(apart).items()}
+        return look(experiment, apart)
 
     return cross_fitted(
-        deal({sample: task.category(answer) for sample, answer in labels.items()}, folds),
+        deal(labels, scored, folds),
         fit,
         experiment.answered_pool.answered({i: task.target(answer) for i, answer in labels.items()}),
         _collected_score(experiment.strategy) or "uncertainty",

@@ -18,12 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from lossrank.assembly import assemble
 from lossrank.config import Recipe, differences, dump_recipe, load_recipe
 from lossrank.errors import RunError
-from lossrank.experiment import Experiment, Learner, Watcher, start
+from lossrank.experiment import Experiment, Watcher, restore, start, state_of
 from lossrank.folder import (
     FolderLock,
     append_line,
@@ -36,7 +34,7 @@ from lossrank.folder import (
 from lossrank.ledger import Ledger
 from lossrank.rounds import ask_initial, play_round
 
-__all__ = ["FORMAT", "restore", "run", "state_of", "weights_of"]
+__all__ = ["FORMAT", "run", "weights_of"]
 
 FORMAT = 1  # raised when an older version could no longer read a run folder
 
@@ -98,22 +96,3 @@ def _refuse_another(recipe: Recipe, out: Path) -> None:
 def weights_of(out: Path, number: int) -> Path:
     """Where the weights after a round lie."""
     return out / "weights" / f"round-{number:03d}.safetensors"
-
-
-def state_of(learner: Learner) -> dict[str, Tensor]:
-    """The weights of a model and of its loss predictor, by name."""
-    state = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
-    if learner.predictor is not None:
-        state |= {f"predictor.{name}": tensor for name, tensor in learner.predictor.head.state_dict().items()}
-    return state
-
-
-def restore(learner: Learner, state: dict[str, Tensor]) -> None:
-    """Put weights that `state_of` gave into a learner of the same model."""
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "predictor": {}}
-    for name, tensor in state.items():
-        part, _, key = name.partition(".")
-        parts[part][key] = tensor
-    learner.model.load_state_dict(parts["model"])
-    if learner.predictor is not None:
-        learner.predictor.head.load_state_dict(parts["predictor"])

@@ -17,7 +17,7 @@ from lossrank.choosing import choose, shuffled
 from lossrank.collect import Measurement, View, measure
 from lossrank.config import Recipe
 from lossrank.datasets import ImageData, RegressionData
-from lossrank.experiment import Experiment, Learner, Watcher, learn, look, start
+from lossrank.experiment import Experiment, Learner, Watcher, learn, look, restore, start, state_of
 from lossrank.folder import append_line, environment, load_weights, save_weights, write_atomic
 from lossrank.health import Evidence
 from lossrank.ledger import Ledger, SampleId
@@ -25,7 +25,7 @@ from lossrank.project.cold import cold_choice
 from lossrank.project.layout import Layout
 from lossrank.project.pictures import Pictures, open_pictures
 from lossrank.rounds import evidence
-from lossrank.runs import restore, state_of, weights_of
+from lossrank.runs import weights_of
 from lossrank.seeding import generator
 from lossrank.shown import shown
 from lossrank.strategies import Auto
@@ -117,7 +117,7 @@ def _trained(table: Table) -> Learner:
     learned = _learned(table, look(experiment, learner)) if last and last["model"] == model else []
     table.watcher.on_stage("train")
     train_loss = learn(experiment, learner, table.labels, number, table.watcher)
-    row = _row(table, look(experiment, learner), number, train_loss)
+    row = _row(table, learner, number, train_loss)
     row |= {"model": model, "answers": answers, "learned": learned, "seconds": {"all": time.perf_counter() - begin}}
     if not rows:
         write_atomic(layout.folder / "environment.json", json.dumps(environment(), indent=2))
@@ -128,16 +128,16 @@ def _trained(table: Table) -> Learner:
     return learner
 
 
-def _row(table: Table, view: View, number: int, train_loss: float) -> dict[str, Any]:
+def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict[str, Any]:
     """What is known after a training, before anything is chosen; fields as in a run's row."""
     experiment, labels = table.experiment, table.labels
     strategy, metric = experiment.strategy, experiment.task.metric()
-    found = _evidence(table, number)
+    found = _evidence(table, learner, number)
     chosen, reason = strategy, strategy.name
     if isinstance(strategy, Auto):
         table.watcher.on_stage("health")
         chosen, reason = strategy.decided(found if len(labels) >= strategy.least else None)
-    measured = _measured(table, view, found)
+    measured = _measured(table, look(experiment, learner), found)
     extras = {name: value for name, value in measured.extras.items() if math.isfinite(value)}
     notes = list(strategy.departures())
     if table.without_picture:
@@ -183,7 +183,7 @@ def _measured(table: Table, view: View, found: Evidence | None) -> Measurement:
     )
 
 
-def _evidence(table: Table, number: int) -> Evidence | None:
+def _evidence(table: Table, learner: Learner, number: int) -> Evidence | None:
     """Where it is needed, to decide or for want of test answers, and where there are answers enough."""
     strategy = table.experiment.strategy
     folds, least = (strategy.folds, strategy.least) if isinstance(strategy, Auto) else (3, 6)
@@ -192,7 +192,7 @@ def _evidence(table: Table, number: int) -> Evidence | None:
     if len(table.labels) < (least if table.measured_apart else 2 * folds):
         return None
     table.watcher.on_stage("health")
-    return evidence(table.experiment, table.labels, folds, number)
+    return evidence(table.experiment, learner, table.labels, table.ledger.scored(), folds, number)
 
 
 def _chosen(table: Table, learner: Learner | None, batch: int, wanted: int) -> dict[str, Any]:
