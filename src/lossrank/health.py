@@ -140,6 +140,7 @@ def cross_fitted(
         float(torch.cat(true).mean()),
         {name: Health(_estimate(ranks[name], lost[name]), _estimate(recall[name])) for name in values},
         _estimate(ranks["uncertainty"] - ranks[column]) if len(ranks) == 2 else None,
+        metric.extras(),
     )
 
 
