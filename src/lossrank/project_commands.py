@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.exchange import Question, Vocabulary
-from lossrank.project import Project, Status
+from lossrank.project import Project
+from lossrank.project.terminal import SHOWN, counts, expected, questions_table, rounds_table
 
 if TYPE_CHECKING:
     from rich.status import Status as Spinner
@@ -30,8 +30,6 @@ __all__ = [
     "undo",
     "write_page_of",
 ]
-
-SHOWN = 10  # questions of a batch that are printed
 
 console = Console()
 
@@ -81,12 +79,12 @@ def status(project: Path) -> int:
     """
     with Project.open(project) as opened:
         found = opened.status()
-    _print_counts(found)
+    console.print(counts(found))
     if found.rounds:
-        console.print(_rounds(found))
+        console.print(rounds_table(found))
         console.print(f"Chosen by: {escape(found.rounds[-1]['reason'])}")
     if found.forecast is not None:
-        console.print(_forecast(found))
+        console.print(expected(found.forecast, found.rounds[-1]["metric"]["unit"]))
     console.print(f"Next: {escape(found.next)}")
     return 0
 
@@ -275,46 +273,7 @@ def _tell(spinner: Spinner, stage: str) -> None:
     spinner.update(words.get(stage, stage))
 
 
-def _print_counts(found: Status) -> None:
-    counts = ("pool", "labelled", "open", "skipped", "corrected", "retired")
-    console.print("   ".join(f"{name} [bold]{getattr(found, name)}[/]" for name in counts))
-
-
-def _rounds(found: Status) -> Table:
-    metric = found.rounds[-1]["metric"]
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for head in ("round", "labels", metric["name"], "Spearman of the predictor", "chosen by"):
-        table.add_column(head, justify="left" if head == "chosen by" else "right")
-    for row in found.rounds:
-        value = row["metric"]["value"]
-        health = ((row["health"] or {}).get("scores") or {}).get("predicted_loss", {}).get("spearman")
-        ranks = f"{health[0]:.2f} ({health[1]:.2f} to {health[2]:.2f})" if health else ""
-        shown = "" if value is None else _in_unit(value, metric["unit"])
-        table.add_row(str(row["round"]), str(row["labelled"]), shown, ranks, row["chosen_by"])
-    return table
-
-
-def _forecast(found: Status) -> str:
-    forecast, unit = found.forecast, found.rounds[-1]["metric"]["unit"]
-    assert forecast is not None
-    gain, low, high = (_in_unit(v, unit, sign=True) for v in (forecast.gain, forecast.low, forecast.high))
-    return f"{forecast.next_labels} more labels are expected to bring {gain} (80 %: {low} to {high})"
-
-
-def _in_unit(value: float, unit: str, sign: bool = False) -> str:
-    form = "+" if sign else ""
-    return f"{100 * value:{form}.1f} %" if unit == "%" else f"{value:{form}.4g} {unit}".rstrip()
-
-
 def _print_questions(questions: list[Question], project: Path) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for head in ("rank", "id", "score", "the model says"):
-        table.add_column(head, justify="right" if head in ("rank", "score") else "left", overflow="fold")
-    for q in questions[:SHOWN]:
-        said = q.prediction.get("count") if isinstance(q.prediction, dict) else q.prediction
-        says = said if isinstance(said, str | int | float) else ""
-        sure = "" if q.confidence is None else f" {q.confidence:.0%}"
-        table.add_row(str(q.rank), escape(q.sample), "" if q.score is None else f"{q.score:.3g}", f"{says}{sure}")
-    console.print(table)
+    console.print(questions_table(questions))
     if len(questions) > SHOWN:
         console.print(f"and {len(questions) - SHOWN} more: lossrank export {project} FILE")
