@@ -93,6 +93,8 @@ def _row(line: Mapping[str, Any], where: str) -> Row:
             notes=tuple(str(note) for note in line.get("notes") or ()),
             score=None if line.get("score") is None else str(line["score"]),
             form=dict(line.get("form") or {}),
+            chosen_by=None if line.get("chosen_by") is None else str(line["chosen_by"]),
+            health=dict(line["health"]) if line.get("health") else None,
             near_duplicates=_number(line.get("near_duplicates")),
         )
     except KeyError as error:

@@ -25,7 +25,7 @@ MANIFEST, ROWS = "recorded.json", "rows.jsonl"
 FORMAT = 1
 KEPT = (
     *("round", "labelled", "metric", "train_loss", "test_loss", "spearman", "top10_recall", "score", "seconds"),
-    *("memory_mb", "peak_memory_mb", "class_histogram", "near_duplicates", "notes"),
+    *("memory_mb", "peak_memory_mb", "class_histogram", "near_duplicates", "notes", "chosen_by", "health"),
 )
 PLACE = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?/(?:[^\s/'\"]+/)*([^\s/'\"]+)/?")  # an absolute path, but no URL
 

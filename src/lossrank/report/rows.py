@@ -94,6 +94,10 @@ class Row:
     """What answers and predictions are: a `kind`, and what is needed to draw it."""
     near_duplicates: float | None = None
     """Share of what was asked that looks like something else that was asked with it."""
+    chosen_by: str | None = None
+    """The strategy that `auto` chose by."""
+    health: Mapping[str, Any] | None = None
+    """What `auto` found before it chose: `samples`, `folds`; by score `spearman`, `top10_recall`, with intervals."""
     memory_mb: Mapping[str, float] = field(default_factory=dict)
     """By stage: the growth of resident memory during it, MiB; empty where the system cannot tell."""
 

@@ -28,8 +28,8 @@ class Auto(Strategy):
     """Predicted loss while its ranking holds on held-out labels, else uncertainty or chance: whichever those support.
 
     Before each choice the model and its predictor are trained `folds` times on all but a share of the labels, and the
-    score is compared with the true loss on that share: every label is held out once and none is spent. Outside of a run
-    there is no such evidence, and `select` is that of `of`.
+    score is compared with the true loss on that share (`lossrank.health`); no label is spent. Outside of a run there is
+    no such evidence, and `select` is that of `of`.
     """
 
     of: Strategy = field(default_factory=LossRank)
@@ -37,7 +37,7 @@ class Auto(Strategy):
     threshold: float = 0.2
     """Spearman with the true loss below which a score is not trusted. Its interval has to stay above 0 as well."""
     folds: int = 3
-    """Trainings on a share of the labels, each round. 3 cost about twice a round's own training."""
+    """Trainings without a share of the labels, each round, beside the round's own."""
     least: int = 30
     """Labels below which there is no evidence worth the name: the choice is then drawn at random."""
 
