@@ -36,7 +36,7 @@ class Auto(Strategy):
     """The strategy that is trusted or not; in a recipe its name, or a mapping of `name` and its options."""
     threshold: float = 0.2
     """Spearman with the true loss below which a score is not trusted. Its interval has to stay above 0 as well."""
-    folds: int = 3
+    folds: int = 5
     """Trainings without a share of the labels, each round, beside the round's own."""
     least: int = 30
     """Labels below which there is no evidence worth the name: the choice is then drawn at random."""
