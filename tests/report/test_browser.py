@@ -52,7 +52,7 @@ def experiment(folder: Path, write_run: Callable[..., Path]) -> Path:
 
 
 def project(folder: Path, task: str) -> Path:
-    """Three rounds, a batch of 24 with predictions, one correction, in a folder of one long word, and what the last batch taught."""
+    """In a folder of one long word: three rounds, 24 predictions, one correction, and what the last batch taught."""
     for sample in IDS:
         (folder / "photos" / sample).parent.mkdir(parents=True, exist_ok=True)
         picture(sample).save(folder / "photos" / sample)
