@@ -15,7 +15,7 @@ from lossrank.project import cold
 from lossrank.project.pictures import open_pictures
 
 SHORTER = (("epochs: 30", "epochs: 1"), ("epochs: 20", "epochs: 1"), ("image_size: 128", "image_size: 32"))
-QUICK = (*SHORTER, ("folds: 3, least: 30", "folds: 2, least: 8"), ("width: 12", "width: 4"), ("width: 16", "width: 4"))
+QUICK = (*SHORTER, ("folds: 5, least: 30", "folds: 2, least: 8"), ("width: 12", "width: 4"), ("width: 16", "width: 4"))
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ class Auto(Strategy):
         if trusted and not (fallback and worse):
             return self.of, f"{self.of.name} ranks well enough: {found}"
         if fallback:
-            return Entropy(), f"uncertainty ranks better: {found}"
+            lead = f", by {evidence.difference}" if trusted and worse else ""
+            return Entropy(), f"uncertainty ranks better{lead}: {found}"
         which = "neither score ranks" if theirs else "the score does not rank"
         return Random(), f"chance: {which} well enough (Spearman {self.threshold:g}): {found}"
