@@ -67,6 +67,7 @@ ORDER = (
     "project_commands",
     "label_studio_commands",
     "commands",
+    "select_commands",
     "cli",
 )
 

@@ -138,7 +138,7 @@ def select(
         )
     if more:
         raise ConfigError("--more is about the open questions of a project; two folders have none")
-    from lossrank.commands import select_once
+    from lossrank.select_commands import select_once
 
     return select_once(folder, unlabelled, out or Path("next.csv"), n or 100, **given)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL.Image import Image
 from rich.console import Console
@@ -18,16 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lossrank.assembly import assemble, build_strategy, load_data
-from lossrank.choosing import choose
-from lossrank.collect import Measurement, measure
 from lossrank.compare import all_sheets, read_comparison, verdict, write_comparison
 from lossrank.compare.sheets import Sheet, text
 from lossrank.config import BudgetRecipe, ModelRecipe, Recipe, TrainRecipe, changed, recipe_from
-from lossrank.datasets import ImageData, load_folder, load_unlabelled
+from lossrank.datasets import ImageData
 from lossrank.errors import ConfigError, LossrankError
-from lossrank.experiment import Watcher, learn, look, start
-from lossrank.folder import write_atomic
-from lossrank.frozen import freeze
+from lossrank.experiment import Watcher
 from lossrank.ledger import SampleId
 from lossrank.report import final_table, find_runs, print_table, read_runs, write_report
 from lossrank.retrain import retrain
@@ -40,12 +34,13 @@ from lossrank.sweep_table import sweep_table
 __all__ = [
     "DEMO",
     "compare_runs",
+    "console",
     "list_strategies",
+    "progress_bars",
     "retrain_runs",
     "run_demo",
     "run_recipe",
     "run_sweep",
-    "select_once",
     "write_page",
 ]
 
@@ -84,7 +79,7 @@ def run_demo(out: Path, seeds: int, jobs: int) -> int:
 def run_recipe(recipe: Recipe, out: Path) -> int:
     """Play one recipe with live progress, print its rounds as they finish."""
     experiment = assemble(recipe)
-    with _bars() as bars:
+    with progress_bars() as bars:
         rounds = bars.add_task(f"{recipe.strategy}, seed {recipe.seed}", total=recipe.rounds, note="")
         stage = bars.add_task("", total=None, note="")
 
@@ -173,57 +168,6 @@ def retrain_runs(runs: Sequence[Path]) -> int:
     return 0
 
 
-def select_once(
-    labelled: Path,
-    unlabelled: Path,
-    out: Path,
-    n: int = 100,
-    strategy: str = "lossrank",
-    image_size: int = 64,
-    model: str | None = None,
-    trunk: Literal["train", "frozen"] = "train",
-    epochs: int = 40,
-    seed: int = 0,
-    max_memory: str | None = None,
-) -> int:
-    """Train on labelled class folders, rank a folder of unlabelled images, write the n best as CSV."""
-    data = load_folder(labelled, image_size=image_size)
-    pool = load_unlabelled(unlabelled, image_size=image_size)
-    if not 1 <= n <= len(pool):
-        raise ConfigError(f"asked for {n} images; between 1 and the {len(pool)} in {unlabelled} are possible")
-    frozen = trunk == "frozen"
-    train = TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
-    if frozen:
-        train = TrainRecipe(epochs=epochs, batch_size=32, optimizer="adam", lr=1e-3, weight_decay=0.0)
-    recipe = Recipe(
-        dataset="folder",
-        strategy=strategy,
-        seed=seed,
-        model=ModelRecipe(model or ("efficientnet_lite0" if frozen else "small_cnn"), trunk=trunk),
-        train=train,
-        max_memory=max_memory,
-    )
-    experiment = assemble(recipe, data, check_budget=False)
-    seen = freeze(recipe, dataclasses.replace(data, train=pool), experiment.runtime).train if frozen else pool
-    experiment = dataclasses.replace(experiment, pool=seen, labelled_pool=experiment.pool)
-    with _bars() as bars:
-        task = bars.add_task("training", total=epochs, note=f"{len(data.train)} labelled images")
-        watcher = Watcher(on_epoch=lambda done, epochs: bars.update(task, completed=done))
-        learner = start(experiment)
-        ids = [i for i in data.train.ids if i not in data.train.unreadable]
-        labels = experiment.oracle(ids)
-        learn(experiment, learner, labels, 0, watcher)
-        view = look(experiment, learner)
-        bars.add_task("ranking", total=None, note=f"{len(pool)} unlabelled images")
-        choice = choose(experiment, view, seen.ids, list(labels), n, 0)
-    _write_choice(out, choice.asked)
-    _tell_health(measure(view, experiment.test, data.test.ids, experiment.strategy.score), len(data.test))
-    for sample, why in {**data.train.unreadable, **pool.unreadable}.items():
-        console.print(f"[yellow]left out[/] {escape(sample)}: {escape(why)}")
-    console.print(f"The {len(choice.asked)} images to label next are in [bold]{out}[/], the most useful first")
-    return 0
-
-
 def list_strategies() -> int:
     """Print every strategy with what it needs and costs, those of installed packages included."""
     for name, kind in STRATEGIES.items():
@@ -244,24 +188,11 @@ def _describe(name: str, kind: type[Strategy], origin: str = "") -> None:
     console.print(f"    needs {needs}; costs {kind.cost}; {escape(source)}", style="dim")
 
 
-def _write_choice(out: Path, asked: Sequence[tuple[SampleId, float | None]]) -> None:
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(["rank", "id", "score"])
-    writer.writerows((rank, sample, "" if score is None else score) for rank, (sample, score) in enumerate(asked, 1))
-    write_atomic(out, table.getvalue())
-
-
-def _tell_health(measured: Measurement, held_out: int) -> None:
-    ranks = "" if measured.spearman is None else f", Spearman of its ranking with the true loss {measured.spearman:.2f}"
-    console.print(f"On {held_out} labelled images held out: accuracy {measured.metric:.1%}{ranks}")
-
-
 def _watched_sweep(jobs: Sequence[Job], processes: int) -> dict[Path, str]:
     """Play the jobs with one bar per strategy."""
     names = list(dict.fromkeys(job.recipe.strategy for job in jobs))
     groups = {name: [job for job in jobs if job.recipe.strategy == name] for name in names}
-    with _bars() as bars:
+    with progress_bars() as bars:
         tasks = {
             name: bars.add_task(name, total=sum(job.recipe.rounds for job in group), note="")
             for name, group in groups.items()
@@ -285,7 +216,7 @@ def _sheet(sheet: Sheet) -> Table:
     return table
 
 
-def _bars() -> Progress:
+def progress_bars() -> Progress:
     return Progress(
         TextColumn("{task.description:<14}"),
         BarColumn(bar_width=24),

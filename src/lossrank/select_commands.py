@@ -1,0 +1,90 @@
+"""`lossrank select LABELLED UNLABELLED`: one choice from two folders of pictures, without a project."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rich.markup import escape
+
+from lossrank.assembly import assemble
+from lossrank.choosing import choose
+from lossrank.collect import Measurement, measure
+from lossrank.commands import console, progress_bars
+from lossrank.config import ModelRecipe, Recipe, TrainRecipe
+from lossrank.datasets import load_folder, load_unlabelled
+from lossrank.errors import ConfigError
+from lossrank.experiment import Watcher, learn, look, start
+from lossrank.folder import write_atomic
+from lossrank.frozen import freeze
+from lossrank.ledger import SampleId
+
+__all__ = ["select_once"]
+
+
+def select_once(
+    labelled: Path,
+    unlabelled: Path,
+    out: Path,
+    n: int = 100,
+    strategy: str = "lossrank",
+    image_size: int = 64,
+    model: str | None = None,
+    trunk: Literal["train", "frozen"] = "train",
+    epochs: int = 40,
+    seed: int = 0,
+    max_memory: str | None = None,
+) -> int:
+    """Train on labelled class folders, rank a folder of unlabelled images, write the n best as CSV."""
+    data = load_folder(labelled, image_size=image_size)
+    pool = load_unlabelled(unlabelled, image_size=image_size)
+    if not 1 <= n <= len(pool):
+        raise ConfigError(f"asked for {n} images; between 1 and the {len(pool)} in {unlabelled} are possible")
+    frozen = trunk == "frozen"
+    train = TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
+    if frozen:
+        train = TrainRecipe(epochs=epochs, batch_size=32, optimizer="adam", lr=1e-3, weight_decay=0.0)
+    recipe = Recipe(
+        dataset="folder",
+        strategy=strategy,
+        seed=seed,
+        model=ModelRecipe(model or ("efficientnet_lite0" if frozen else "small_cnn"), trunk=trunk),
+        train=train,
+        max_memory=max_memory,
+    )
+    experiment = assemble(recipe, data, check_budget=False)
+    seen = freeze(recipe, dataclasses.replace(data, train=pool), experiment.runtime).train if frozen else pool
+    experiment = dataclasses.replace(experiment, pool=seen, labelled_pool=experiment.pool)
+    with progress_bars() as bars:
+        task = bars.add_task("training", total=epochs, note=f"{len(data.train)} labelled images")
+        watcher = Watcher(on_epoch=lambda done, epochs: bars.update(task, completed=done))
+        learner = start(experiment)
+        ids = [i for i in data.train.ids if i not in data.train.unreadable]
+        labels = experiment.oracle(ids)
+        learn(experiment, learner, labels, 0, watcher)
+        view = look(experiment, learner)
+        bars.add_task("ranking", total=None, note=f"{len(pool)} unlabelled images")
+        choice = choose(experiment, view, seen.ids, list(labels), n, 0)
+    _write_choice(out, choice.asked)
+    _tell_health(measure(view, experiment.test, data.test.ids, experiment.strategy.score), len(data.test))
+    for sample, why in {**data.train.unreadable, **pool.unreadable}.items():
+        console.print(f"[yellow]left out[/] {escape(sample)}: {escape(why)}")
+    console.print(f"The {len(choice.asked)} images to label next are in [bold]{out}[/], the most useful first")
+    return 0
+
+
+def _write_choice(out: Path, asked: Sequence[tuple[SampleId, float | None]]) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["rank", "id", "score"])
+    writer.writerows((rank, sample, "" if score is None else score) for rank, (sample, score) in enumerate(asked, 1))
+    write_atomic(out, table.getvalue())
+
+
+def _tell_health(measured: Measurement, held_out: int) -> None:
+    ranks = "" if measured.spearman is None else f", Spearman of its ranking with the true loss {measured.spearman:.2f}"
+    console.print(f"On {held_out} labelled images held out: accuracy {measured.metric:.1%}{ranks}")
