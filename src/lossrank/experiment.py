@@ -82,9 +82,18 @@ def start(experiment: Experiment) -> Learner:
 
 
 def learn(
-    experiment: Experiment, learner: Learner, labels: Mapping[SampleId, Any], number: int, watcher: Watcher
+    experiment: Experiment,
+    learner: Learner,
+    labels: Mapping[SampleId, Any],
+    number: int,
+    watcher: Watcher,
+    repeated: Sequence[SampleId] = (),
 ) -> float:
-    """Train the learner on the answers; returns the mean loss of the last epoch."""
+    """Train the learner on the answers; returns the mean loss of the last epoch.
+
+    Args:
+        repeated: labelled samples that each epoch sees once more, so that it is as long as an epoch of more labels.
+    """
     recipe, task, plan = experiment.recipe, experiment.task, experiment.strategy.predictor()
     on_epoch = _remembering(experiment, learner, number, watcher)
     if number > 0 and not recipe.budget.warm_start:
@@ -92,7 +101,7 @@ def learn(
         learner.model, learner.predictor = fresh.model, fresh.predictor
     lesson = Lesson(
         experiment.answered_pool.answered({i: task.target(answer) for i, answer in labels.items()}),
-        list(labels),
+        [*labels, *repeated],
         experiment.augment,
         experiment.runtime,
         recipe.seed,

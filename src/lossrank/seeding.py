@@ -22,6 +22,7 @@ Purpose = Literal[
     "predictor",  # the loss predictor's first weights
     "fit",  # fitting a predictor after training
     "prepare",  # what a strategy trains for itself
+    "folds",  # which labels a fold sees twice
     "health",  # resampling of what was held out
     "select",  # ties and random choices of a strategy
     "noise",  # flipped labels of stress tests
