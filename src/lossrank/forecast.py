@@ -23,6 +23,9 @@ LEVEL = 0.80
 """Of the interval: the share of forecasts that should hold."""
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 DRAWS = 4000
+TWO_POINTS = 1.2
+"""Noise of a difference in noises of one point. Independent ones would have 1.41, but weights that go on from round to
+round share theirs: 91 % of the intervals held then over 116 recorded steps, with 1.2 it is 86 %."""
 
 
 def forecast(
@@ -110,7 +113,7 @@ def _interval(
     share = (np.arange(DRAWS) + 0.5) / DRAWS
     drawn = np.interp(share, np.cumsum(weights) - weights / 2, gains)
     turned = (share * DRAWS * 0.6180339887498949) % 1.0  # a low-discrepancy partner: no randomness, no correlation
-    seen = drawn + math.sqrt(2) * noise * stdtrit(degrees, np.clip(turned, 1e-6, 1 - 1e-6))
+    seen = drawn + TWO_POINTS * noise * stdtrit(degrees, np.clip(turned, 1e-6, 1 - 1e-6))
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(seen, [tail, 1 - tail])
     return float(low), float(high)
