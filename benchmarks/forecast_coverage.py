@@ -43,7 +43,7 @@ def main() -> None:
 
 def told(name: str, found: Sequence[tuple[int, bool, bool]]) -> str:
     held, naive = (statistics.fmean(one[place] for one in found) for place in (1, 2))
-    return f"{name}: {len(found)} forecasts, {held:.1%} of the {LEVEL:.0%} intervals held, {naive:.1%} of the naive ones"
+    return f"{name}: {len(found)} forecasts, {held:.1%} of the {LEVEL:.0%} intervals held, {naive:.1%} of naive ones"
 
 
 def check(run: Run, last: int) -> tuple[bool, bool]:

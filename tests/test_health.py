@@ -86,7 +86,7 @@ def evidence(ours: tuple[float, float], theirs: tuple[float, float], difference:
     [
         (None, "random", "fewer than 30 labels"),
         (evidence((0.5, 0.3), (0.55, 0.3), -0.1), "lossrank", "lossrank ranks well enough: lossrank Spearman 0.50"),
-        (evidence((0.5, 0.3), (0.9, 0.8), 0.2), "entropy", "uncertainty ranks better, by 0.30 (0.20 to 0.40): lossrank"),
+        (evidence((0.5, 0.3), (0.9, 0.8), 0.2), "entropy", "uncertainty ranks better, by 0.30 (0.20 to 0.40)"),
         (evidence((0.1, 0.05), (0.3, 0.1), -0.1), "entropy", "uncertainty ranks better: lossrank"),
         (evidence((0.4, -0.1), (0.1, 0.0), -0.5), "random", "neither score ranks well enough (Spearman 0.2)"),
         (evidence((0.3, 0.1), (0.1, 0.0), 0.2), "lossrank", "lossrank ranks well enough"),
