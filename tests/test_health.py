@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from lossrank import recipe_from, run
+from lossrank import experiment, recipe_from, rounds, run
 from lossrank.datasets.base import hash_share
 from lossrank.errors import StrategyError
 from lossrank.experiment import Watcher
@@ -136,3 +138,30 @@ def test_the_learners_of_the_folds_outlive_a_run(tmp_path: Path) -> None:
     assert [row.get("health") for row in again] == [row.get("health") for row in whole]
     kept = load_weights(next((tmp_path / "whole" / "weights").iterdir()))
     assert {name.split(".")[1] for name in kept if name.startswith("fold.")} == {"0", "1"}
+
+
+def test_a_fold_learns_in_as_many_steps_without_what_it_holds_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn, seen = rounds.learn, []
+
+    def watched(of: Any, learner: Any, labels: Any, number: int, watcher: Any, repeated: Sequence[str] = ()) -> float:
+        seen.append((list(labels), list(repeated)))
+        return learn(of, learner, labels, number, watcher, repeated)
+
+    monkeypatch.setattr(rounds, "learn", watched)
+    fit, lengths = experiment.train, []
+
+    def counted(model: Any, task: Any, lesson: Any, *rest: Any) -> float:
+        lengths.append(len(lesson.ids))
+        return fit(model, task, lesson, *rest)
+
+    monkeypatch.setattr(experiment, "train", counted)
+    train = {"epochs": 1, "batch_size": 16}
+    mapping = {"strategy": "auto", "train": train, "strategy_options": {"folds": 2}, "model": {"options": {"width": 4}}}
+    run(recipe_from({**mapping, "budget": {"initial": 40, "step": 10, "final": 50}}), tmp_path / "run")
+    (whole, _), *folds = seen[:3]
+    assert lengths[:3] == [40, 40, 40]
+    assert all(len(labels) < 40 for labels, _ in folds)
+    assert all(set(repeated) <= set(labels) < set(whole) for labels, repeated in folds)
+    assert set(folds[0][0]) | set(folds[1][0]) == set(whole), "what one holds out the other learns from"

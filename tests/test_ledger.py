@@ -31,6 +31,12 @@ def test_a_choice_is_kept_in_order_with_its_scores(ledger: Ledger) -> None:
     assert ledger.open_questions() == ("b.jpg", "a.jpg")
 
 
+def test_only_what_was_asked_for_its_score_is_scored(ledger: Ledger) -> None:
+    ledger.ask(0, [("drawn", None)], "random")
+    ledger.ask(1, [("hard", 0.0), ("also drawn", None)], "lossrank")
+    assert ledger.scored() == {"hard"}, "a score of 0 is one"
+
+
 def test_answers_come_back_in_the_order_asked_and_by_batch(ledger: Ledger) -> None:
     ledger.ask(0, [("b", None), ("a", None)], "initial")
     ledger.ask(1, [("c", 1.0)], "entropy")

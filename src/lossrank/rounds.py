@@ -101,11 +101,14 @@ def evidence(
         apart = start(experiment)
         if fold in learner.folds:
             restore(apart, learner.folds[fold])
-        known = {i: answer for i, answer in labels.items() if i not in held}
+        kept_out = set(held)
+        known = {i: answer for i, answer in labels.items() if i not in kept_out}
+        ids = list(known)
         # Small sets are trained in few steps, and a model of a tenth fewer of them ranks visibly worse.
-        again = torch.randint(len(known), (len(held),), generator=generator(experiment.recipe.seed, "folds", number))
-        learn(experiment, apart, known, number, Watcher(), [list(known)[row] for row in again.tolist()])
-        learner.folds[fold] = {name: tensor.detach().clone() for name, tensor in state_of(apart).items()}
+        again = torch.randint(len(ids), (len(held),), generator=generator(experiment.recipe.seed, "folds", number))
+        learn(experiment, apart, known, number, Watcher(), [ids[row] for row in again.tolist()])
+        if experiment.recipe.budget.warm_start:
+            learner.folds[fold] = state_of(apart)
         return look(experiment, apart)
 
     return cross_fitted(

@@ -54,6 +54,17 @@ RANDOM = [[0.50, 0.60], [0.52, 0.62], [0.51, 0.63], [0.50, 0.61]]
 BETTER = [[0.50, 0.80], [0.52, 0.83], [0.51, 0.82], [0.50, 0.82]]
 
 
+def test_the_cost_of_choosing_is_the_largest_growth_of_memory_while_choosing(tmp_path: Path) -> None:
+    runs = write(tmp_path, random=RANDOM, entropy=BETTER)
+    for path in runs.glob("entropy*/rounds.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        grown = [row | {"memory_mb": {"train": 900.0, "select": 5.0 + row["round"]}} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in grown))
+    cost = next(sheet for sheet in all_sheets(read_comparison([runs])) if sheet.name == "cost")
+    place = cost.columns.index("selection (MB)")
+    assert {row[0]: row[place] for row in cost.rows} == {"random": None, "entropy": 6.0}
+
+
 def test_a_difference_is_claimed_where_there_is_one_and_only_there(tmp_path: Path) -> None:
     same = [[0.51, 0.61], [0.51, 0.61], [0.52, 0.63], [0.49, 0.62]]
     found = read_comparison([write(tmp_path, random=RANDOM, entropy=BETTER, badge=same)])
