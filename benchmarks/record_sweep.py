@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.compare.arms import is_full
-from lossrank.config import MOVABLE, Recipe, load_recipe
+from lossrank.config import Recipe, flat, load_recipe
+from lossrank.config import settings as bearing
 from lossrank.errors import LossrankError, RunError, listed
 from lossrank.report import Run, find_runs
 from lossrank.report.recorded import write_recorded
-from lossrank.report.rows import flat
 from lossrank.sweep import plan, variants
 
-OWN = MOVABLE | {"strategy", "seed", "out"}  # fields that a command gives otherwise, or leaves to the machine
+OWN = ("strategy", "seed", "out")  # fields that a command gives otherwise
 NEWER = frozenset(flat(dataclasses.asdict(Recipe())))  # fields that a recipe may lack which an earlier version wrote
 
 
@@ -103,7 +103,7 @@ def groups(runs: Sequence[Run], recipe: Recipe, path: Path) -> list[Group]:
 
 def settings(run: Run, recipe: Recipe) -> tuple[str, ...]:
     """What the sweep's command sets to come from the recipe's file to this run."""
-    base, fields = flat(dataclasses.asdict(recipe)), flat(run.recipe)
+    base, fields = bearing(dataclasses.asdict(recipe)), bearing(run.recipe)
     return tuple(
         f"{name}={json.dumps(value)}"
         for name, value in fields.items()
@@ -120,8 +120,8 @@ def command(recipe: Path, group: Group, any_run: Run) -> str:
 
 
 def _fields(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Every field as text, so that lists and mappings compare."""
-    return {name: repr(value) for name, value in flat(recipe).items() if name not in MOVABLE}
+    """Every field that bears on the run as text, so that lists and mappings compare."""
+    return {name: repr(value) for name, value in bearing(recipe).items()}
 
 
 if __name__ == "__main__":

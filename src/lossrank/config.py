@@ -171,6 +171,8 @@ class Recipe:
 # What may change when a run is continued: where the same data lies, and the machine it runs on.
 MOVABLE = frozenset({"data", "max_memory", "model.cache", "train.device", "train.eval_batch_size"})
 
+BY_STRATEGY = ("predictors", "per_strategy")  # fields that hold options of many strategies, by name
+
 # Bytes of each unit; KB is 1,000 as on a disk's label, KiB 1,024.
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)
@@ -251,13 +253,35 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
-    """The dotted fields in which two recipes differ, with both values.
+    """The dotted fields in which two recipes differ, with both values; of those that `settings` gives."""
+    before, after = settings(dataclasses.asdict(old)), settings(dataclasses.asdict(new))
+    return {n: (before.get(n), after.get(n)) for n in {**before, **after} if before.get(n) != after.get(n)}
 
-    What may move with the machine (where the same data lies, the device) is left out.
+
+def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The dotted fields of a recipe, as a mapping, that bear on its run, with their values.
+
+    What may move with the machine (where the same data lies, the device) is left out, and what `predictors` and
+    `per_strategy` say of strategies that are neither the recipe's own nor named in its options.
     """
-    before, after = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
-    names = [name for name in {**before, **after} if name not in MOVABLE]
-    return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+    read = {str(name) for name in (recipe.get("strategy"), *flat(recipe.get("strategy_options") or {}).values())}
+
+    def bears(name: str) -> bool:
+        table, _, rest = name.partition(".")
+        return name not in MOVABLE and (table not in BY_STRATEGY or rest.partition(".")[0] in read)
+
+    return {name: value for name, value in flat(recipe).items() if bears(name)}
+
+
+def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields by their dotted names."""
+    result: dict[str, Any] = {}
+    for name, value in mapping.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{name}.")
+        else:
+            result[f"{prefix}{name}"] = value
+    return result
 
 
 def _merged(mapping: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,13 +306,3 @@ def _check_names(kind: type, mapping: Any, where: str) -> None:
             raise ConfigError(unknown_name("recipe field", f"{where}{name}", [where + known for known in types]))
         if dataclasses.is_dataclass(types[name]):
             _check_names(cast(type, types[name]), value, f"{where}{name}.")
-
-
-def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in mapping.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

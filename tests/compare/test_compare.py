@@ -107,6 +107,19 @@ def test_runs_of_different_recipes_are_refused_by_field(tmp_path: Path) -> None:
     assert any("differ in dataset" in note for note in found.notes)
 
 
+def test_options_of_other_strategies_do_not_make_recipes_differ(tmp_path: Path) -> None:
+    run_folder(tmp_path / "a", "random", 0, [0.5, 0.6])
+    run_folder(tmp_path / "b", "vaal", 0, [0.5, 0.6], per_strategy={"vaal": {"width": 8}})
+    run_folder(tmp_path / "c", "random", 1, [0.5, 0.6], per_strategy={"vaal": {"width": 16}})
+    assert [note for note in read_comparison([tmp_path]).notes if "recipes differ" in note] == []
+    own = {"per_strategy": {"vaal": {"width": 16}}}
+    for name, recipe in (("vaal", own), ("auto", {"strategy_options": {"of": "vaal"}, **own})):
+        run_folder(tmp_path / name / "0", name, 1, [0.5, 0.6], **recipe)
+        run_folder(tmp_path / name / "1", name, 2, [0.5, 0.6], **recipe | {"per_strategy": {"vaal": {"width": 4}}})
+        with pytest.raises(RunError, match=rf"per_strategy.vaal.width of {name} is 16, 4"):
+            read_comparison([tmp_path / name])
+
+
 def test_variants_of_one_strategy_have_names_of_their_own(tmp_path: Path) -> None:
     for lr in (0.1, 0.2):
         run_folder(tmp_path / str(lr), "random", 0, [0.5, 0.6], train={"lr": lr})

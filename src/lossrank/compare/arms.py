@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossrank.config import MOVABLE
+from lossrank.config import settings
 from lossrank.errors import ConfigError, RunError, listed, unknown_name
 from lossrank.report import MetricInfo, Run, by_strategy, find_runs
-from lossrank.report.rows import flat
+from lossrank.report.rows import OWN_FIELDS, OWN_GROUPS
 
 __all__ = ["Comparison", "comparison", "is_full", "named", "read_comparison"]
 
-OF_STRATEGY = ("predictor", "strategy_options")  # fields that are a strategy's own
+OF_STRATEGY = (*OWN_GROUPS, "strategy_options")  # fields that are compared among the runs of one strategy alone
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _differences(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def _fields(run: Run) -> dict[str, Any]:
-    return {n: v for n, v in flat(run.recipe).items() if n not in MOVABLE | {"strategy", "seed", "out"}}
+    return {name: value for name, value in settings(run.recipe).items() if name not in OWN_FIELDS}
 
 
 def _names(told: Sequence[Mapping[str, Any]]) -> list[str]:

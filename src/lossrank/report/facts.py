@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from lossrank.config import flat
 from lossrank.errors import listed
-from lossrank.report.rows import Run, flat, visible
+from lossrank.report.rows import Run, visible
 
 __all__ = ["cost", "safe", "trouble", "what_was_run"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lossrank.config import MOVABLE
+from lossrank.config import BY_STRATEGY, settings
 
 __all__ = [
     "MetricInfo",
@@ -16,7 +16,6 @@ __all__ = [
     "Run",
     "by_strategy",
     "differing_fields",
-    "flat",
     "ordered",
     "visible",
 ]
@@ -35,7 +34,8 @@ ORDER = (
     "lossrank",
 )
 # What may differ between runs that are shown side by side.
-OWN_FIELDS = MOVABLE | {"strategy", "seed", "out"}
+OWN_FIELDS = frozenset({"strategy", "seed", "out"})
+OWN_GROUPS = ("predictor", *BY_STRATEGY)
 
 
 @dataclass(frozen=True)
@@ -136,27 +136,16 @@ def by_strategy(runs: Iterable[Run]) -> dict[str, tuple[Run, ...]]:
 def differing_fields(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
     """The recipe's dotted fields that are not the same in all runs, with the values found.
 
-    Strategy, seed, the strategy's own predictor and what may move with the machine are left out.
+    Left out: strategy, seed, the strategy's predictor and options by its name, and what may move with the machine.
     """
-    recipes = [flat(run.recipe) for run in runs]
+    recipes = [settings(run.recipe) for run in runs]
     names = dict.fromkeys(name for recipe in recipes for name in recipe)
     found: dict[str, tuple[str, ...]] = {}
     for name in names:
         values = tuple(dict.fromkeys(str(recipe.get(name)) for recipe in recipes))
-        if len(values) > 1 and name not in OWN_FIELDS and name.split(".")[0] != "predictor":
+        if len(values) > 1 and name not in OWN_FIELDS and name.partition(".")[0] not in OWN_GROUPS:
             found[name] = values
     return found
-
-
-def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by their dotted names."""
-    result: dict[str, Any] = {}
-    for name, value in mapping.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{name}.")
-        else:
-            result[f"{prefix}{name}"] = value
-    return result
 
 
 def visible(text: object) -> str:
