@@ -17,7 +17,7 @@ test: install
 LABEL_STUDIO := $(VENV)/label-studio
 
 test-label-studio: install $(LABEL_STUDIO)/.ready
-	LOSSRANK_LABEL_STUDIO=$(LABEL_STUDIO) $(BIN)/python -m pytest tests/label_studio
+	OMP_NUM_THREADS=1 LOSSRANK_LABEL_STUDIO=$(LABEL_STUDIO) $(BIN)/python -m pytest tests/label_studio
 
 $(LABEL_STUDIO)/.ready:
 	$(PYTHON) -m venv $(LABEL_STUDIO)
