@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from lossrank.attached import attach
@@ -93,6 +94,19 @@ def test_a_measurement_by_hand(view: View, pool: Pool) -> None:
     assert found.spearman is not None
     assert -1 <= found.spearman <= 1
     assert measure(view, pool, IDS, None).spearman is None
+
+
+def test_beside_a_score_stand_those_made_by_hand(view: View, pool: Pool) -> None:
+    found = measure(view, pool, IDS, "uncertainty")
+    with torch.no_grad():
+        batch = next(pool.batches(IDS, 60))
+        outputs = view.model.eval()(batch.inputs)
+    two = outputs.softmax(1).topk(2).values
+    margin = spearmanr(two[:, 1] - two[:, 0], TASK.loss(outputs, batch.targets)).statistic
+    assert found.by_hand.keys() == {"uncertainty", "least_confidence", "margin"}
+    assert found.by_hand["uncertainty"] == found.spearman
+    assert found.by_hand["margin"] == pytest.approx(margin, abs=1e-5)
+    assert measure(view, pool, IDS, None).by_hand == {}
 
 
 def test_a_perfect_score_has_spearman_one(view: View, pool: Pool) -> None:

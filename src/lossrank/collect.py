@@ -97,6 +97,12 @@ def _column(name: str, view: View, outputs: Tensor, tap: FeatureTap | None) -> T
     raise StrategyError(_cannot_give(name, view, further))
 
 
+def _made_by_hand(view: View, outputs: Tensor) -> dict[str, Tensor]:
+    """What the task says of outputs without having learned it: each column with one number a sample, [batch]."""
+    own = {"uncertainty": view.task.uncertainty(outputs)} if view.task.has_uncertainty else {}
+    return own | {name: values for name, values in view.task.columns(outputs).items() if values.ndim == 1}
+
+
 def _cannot_give(name: str, view: View, further: Iterable[str]) -> str:
     """Why, who can, and what this task can."""
     sometimes = {"uncertainty": view.task.has_uncertainty, "predicted_loss": view.predictor is not None}
@@ -123,14 +129,20 @@ class Measurement:
     """How many of the 10 % with the largest true loss are among the 10 % with the largest score."""
     extras: Mapping[str, float] = field(default_factory=dict)
     """Further figures of the metric, by name."""
+    by_hand: Mapping[str, float] = field(default_factory=dict)
+    """Spearman against the true loss of what a learned score has to beat: each column of the same outputs that was
+    made by hand. Only beside a score."""
 
 
 def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) -> Measurement:
     """Metric, loss, and what the score is worth as a prediction of the loss, on held-out samples."""
-    metric, losses = view.task.metric(), []
+    metric, losses = view.task.metric(), list[Tensor]()
+    by_hand: dict[str, list[Tensor]] = {}
 
     def observe(batch: Batch, outputs: Tensor) -> None:
         targets = view.runtime.tensor(batch.targets)
+        for name, values in _made_by_hand(view, outputs).items() if score else ():
+            by_hand.setdefault(name, []).append(values.float().cpu())
         metric.update(outputs, targets)
         losses.append(view.task.loss(outputs, targets).float().cpu())
 
@@ -140,12 +152,14 @@ def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) 
         return Measurement(metric.compute(), float(torch.cat(losses).mean()), extras=metric.extras())
     scores = collect(view, pool, ids, frozenset({score}), observe)[score]
     true = torch.cat(losses)
+    ranked = {name: _number(spearman(torch.cat(values), true)) for name, values in by_hand.items()}
     return Measurement(
         metric.compute(),
         float(true.mean()),
         _number(spearman(scores, true)),
         _number(top_k_recall(scores, true, k=max(1, len(true) // 10))),
         metric.extras(),
+        {name: found for name, found in ranked.items() if found is not None},
     )
 
 

@@ -162,6 +162,7 @@ def _row(
         "test_loss": measured.loss,
         "spearman": measured.spearman,
         "top10_recall": measured.top10_recall,
+        "by_hand": dict(measured.by_hand),
         "asked": asked,
         "score": experiment.strategy.score,
         "form": experiment.task.form(),

@@ -26,6 +26,7 @@ COLUMNS: Mapping[str, str] = {
     "summary": "[N, k] the task's summary of the model's output",
     "probabilities": "[N, classes] class probabilities",
     "least_confidence": "[N] one minus the largest class probability; of pose, one minus the mean peak",
+    "count": "[N] the predicted count",
     "margin": "[N] one minus the lead of the most probable class, of pose the highest peak, over the second",
 }
 """Every column that collecting can fill, with its shape. Larger always means: ask sooner, where that applies.

@@ -82,6 +82,7 @@ def _row(line: Mapping[str, Any], where: str) -> Row:
             test_loss=_number(line.get("test_loss")),
             spearman=_number(line.get("spearman")),
             top10_recall=_number(line.get("top10_recall")),
+            by_hand={str(k): float(s) for k, s in (line.get("by_hand") or {}).items()},
             asked=tuple(str(i) for i in line["asked"]),
             ranked_first=tuple(_ranked(item) for item in line.get("ranked_first") or ()),
             ranked_last=tuple(_ranked(item) for item in line.get("ranked_last") or ()),

@@ -98,6 +98,8 @@ class Row:
     """The strategy that `auto` chose by."""
     health: Mapping[str, Any] | None = None
     """What `auto` found before it chose: `samples`, `folds`; by score `spearman`, `top10_recall`, with intervals."""
+    by_hand: Mapping[str, float] = field(default_factory=dict)
+    """Spearman of each column that was made by hand, on the same model as `spearman`."""
     memory_mb: Mapping[str, float] = field(default_factory=dict)
     """By stage: the growth of resident memory during it, MiB; empty where the system cannot tell."""
 

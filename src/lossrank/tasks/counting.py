@@ -76,6 +76,7 @@ class Counting(Task):
     """
 
     hints: ClassVar[int] = 1
+    gives: ClassVar[frozenset[str]] = frozenset({"count"})
 
     def __init__(
         self,
@@ -165,6 +166,10 @@ class Counting(Task):
         peak, *quantiles = ordered[:, places].unbind(1)
         strength = pixels.square().mean(1).sqrt()
         return torch.stack([self.count(maps), peak, self.uncertainty(maps), strength, *quantiles], 1)
+
+    def columns(self, outputs: Float[Tensor, "batch 1 h w"]) -> dict[str, Tensor]:
+        """`count` [batch]: the more heads are predicted, the more are missed."""
+        return {"count": self.count(outputs.detach().float())}
 
     def read(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Targets [batch, most, 3] as x, y [batch, most, 2], whether a row is a head, and [batch] whether it is known.
