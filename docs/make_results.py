@@ -15,7 +15,7 @@ from pathlib import Path
 from evidence.claims import RULE, claims_table, judged, judged_in_one_training, missing, tally
 from evidence.figures import advantage_figure, curves_figure, save
 from evidence.sweeps import BASELINE, Sweep, read_sweeps
-from evidence.tables import in_a_sentence, other_recipes, ranking_table, strategies_table
+from evidence.tables import in_a_sentence, other_recipes, ranking_table, same_model_table, strategies_table
 
 from lossrank.errors import LossrankError, listed
 from lossrank.folder import write_atomic
@@ -29,12 +29,17 @@ COLUMNS = (
     "seconds of a choice, and the most that resident memory grew by it, on a machine that did other work beside "
     "it."
 )
+SAME_MODEL = (
+    "On one model: Spearman of a learned score, and of each made by hand from the same outputs, with the true loss of "
+    "held-out samples, mean over the rounds of the learned strategy's runs, over seeds that all have; the difference "
+    "with its 95 % t interval; p with Holm's correction over the table. A score that ranks the wrong way round on a "
+    "task is turned round, as one who knows would use it."
+)
 RANKING = (
-    "Spearman of the score with the true loss of held-out samples, mean over the rounds: that of a learned "
-    "ranking minus that of an uncertainty made by hand, over the seeds that both have, with its 95 % t interval; "
-    "p with Holm's correction over the table. After the first round each ranks with the model that its own "
-    "choices trained; with the first labels both models have seen the same samples. A score that ranks the wrong "
-    "way round on a task is also set against turned round, as one who knows would use it."
+    "Each on its own model: the same between two strategies' runs, over the seeds that both have. After the first round "
+    "each ranks with the model that its own choices trained, so that a difference is one of the models too; with the "
+    "first labels both models have seen the same samples. A score that ranks the wrong way round is set against as it "
+    "is and turned round."
 )
 
 
@@ -92,10 +97,9 @@ def _claims(sweeps: list[Sweep], results: Path) -> list[str]:
 
 
 def _ranking(sweeps: list[Sweep], results: Path) -> list[str]:
-    found = ranking_table(sweeps)
-    if not found:
-        return []
-    return ["## Does a learned ranking beat one made by hand?", commentary(results, "ranking"), found, RANKING]
+    same, apart = same_model_table(sweeps), ranking_table(sweeps)
+    told = [part for table, rule in ((same, SAME_MODEL), (apart, RANKING)) if table for part in (table, rule)]
+    return ["## Does a learned ranking beat one made by hand?", commentary(results, "ranking"), *told] if told else []
 
 
 def _section(sweep: Sweep, results: Path) -> list[str]:

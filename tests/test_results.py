@@ -139,6 +139,23 @@ def test_a_learned_ranking_is_set_against_one_made_by_hand(plant: Plant, load: L
     assert "| lossrank | entropy, turned round | +0.064 [0.057, 0.071] |" in made
 
 
+def test_a_learned_ranking_is_set_against_those_made_by_hand_on_its_own_model(
+    plant: Plant, load: Load, tmp_path: Path
+) -> None:
+    root = plant("faces", {"random": 0, "lossrank": 0})
+    rows = tmp_path / "results" / "faces" / "rows.jsonl"
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    for line in lines:
+        line["spearman"] = 0.5 + 0.1 * line["round"]
+        line["by_hand"] = {"uncertainty": 0.46 - 0.01 * (line["seed"] % 2) + 0.1 * line["round"], "count": -0.6}
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = load("evidence.tables").same_model_table(load("evidence.sweeps").read_sweeps(root / "results"))
+    # 0.04, and 0.01 more for two of five seeds: mean 0.044
+    assert "| lossrank | entropy | 0.550 | 0.506 | +0.044 [0.037, 0.051] | +0.044 [0.037, 0.051] | 5 |" in made
+    assert "| lossrank | count, turned round | 0.550 | 0.600 | -0.050 [" in made
+    assert len(made.splitlines()) == 4, "random has no score to set against"
+
+
 def test_without_a_recorded_sweep_it_says_how_to_make_one(load: Load, tmp_path: Path, capsys: Any) -> None:
     assert load("make_results").main(tmp_path) == 2
     assert "holds no recorded sweep; benchmarks/record_sweep.py makes them" in capsys.readouterr().err

@@ -69,7 +69,9 @@ def ranking_table(sweeps: Sequence[Sweep]) -> str:
     """Spearman of learned minus hand-made scores, over the rounds and in the first one; empty without both."""
     pairs = {}
     for sweep in sweeps:
-        turned = [_turned(run) for name in HAND_MADE for run in sweep.groups.get(name, ()) if _backwards(sweep, name)]
+        turned = [
+            _turned(run) for name in HAND_MADE for run in sweep.groups.get(name, ()) if _wrong_way(sweep.groups[name])
+        ]
         by_hand = [*HAND_MADE, *by_strategy(turned)]
         for learned, other in itertools.product(LEARNED, by_hand):
             if (found := contrast([*sweep.runs, *turned], learned, other, "spearman")) is not None:
@@ -83,12 +85,52 @@ def ranking_table(sweeps: Sequence[Sweep]) -> str:
     return table(columns, rows) if rows else ""
 
 
+def same_model_table(sweeps: Sequence[Sweep]) -> str:
+    """Spearman of a learned score and of each made by hand from the same outputs; empty where no row tells them."""
+    pairs, levels = {}, {}
+    for sweep, learned in itertools.product(sweeps, LEARNED):
+        own = [run for run in sweep.groups.get(learned, ()) if all(row.by_hand for row in run.rows)]
+        for by_hand, runs in _same_model(own).items():
+            if (found := contrast([*own, *runs], learned, by_hand, "spearman")) is not None:
+                pairs[sweep.short, learned, by_hand] = found
+                levels[sweep.short, learned, by_hand] = _level(own), _level(runs)
+    rows = [
+        (*names, *levels[names], told(found.paired, 3), told(found.rounds[0], 3), str(len(found.seeds)),
+         p_of(found.paired), RANKS[verdict(found)])
+        for names, found in corrected(pairs).items()
+    ]  # fmt: skip
+    columns = ("task", "learned", "by hand", "Spearman", "by hand", "difference", "with the first labels", "seeds")
+    return table((*columns, "p", "verdict"), rows) if rows else ""
+
+
+def _same_model(learned: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs, as if each score made by hand had ranked in them; turned round where it ranks the wrong way."""
+    scores = dict.fromkeys(name for run in learned for row in run.rows for name in row.by_hand)
+    found = {}
+    for score in scores:
+        name = NAMES.get(score, score.replace("_", "-"))
+        runs = [
+            replace(run, strategy=name, rows=tuple(replace(r, spearman=r.by_hand.get(score)) for r in run.rows))
+            for run in learned
+        ]
+        backwards = _wrong_way(runs)
+        found[f"{name}, turned round" if backwards else name] = [_turned(r) for r in runs] if backwards else runs
+    return found
+
+
+NAMES = {"uncertainty": "entropy"}
+
+
+def _level(runs: Sequence[Run]) -> str:
+    return _mean([row.spearman for run in runs for row in run.rows])
+
+
 RANKS = {"better": "ranks better", "worse": "ranks worse"} | {v: v for v in ("not distinguishable", "one seed")}
 
 
-def _backwards(sweep: Sweep, name: str) -> bool:
+def _wrong_way(runs: Sequence[Run]) -> bool:
     """Whether a score ranks the wrong way round, as the entropy of density maps was found to."""
-    found = [row.spearman for run in sweep.groups[name] for row in run.rows if row.spearman is not None]
+    found = [row.spearman for run in runs for row in run.rows if row.spearman is not None]
     return bool(found) and statistics.fmean(found) < 0
 
 
