@@ -48,6 +48,17 @@ def test_a_few_steps_on_noise_leave_the_hint_nearly_as_it_was() -> None:
     assert spearman(head(other, unseen).detach(), unseen.squeeze(1)) > 0.97
 
 
+def test_what_harms_the_hint_on_its_own_samples_is_dropped() -> None:
+    """A loss that follows from the hint leaves nothing to learn; one that also follows from a feature does."""
+    hint, other = torch.randn(400, 1, generator=seeded(12)).exp(), torch.randn(400, 32, generator=seeded(13))
+    options = {"steps": 15, "lr": 1e-2, "lists": 4}
+    for losses, kept in ((hint.squeeze(1) ** 3, False), (hint.squeeze(1) + 2 * other[:, 0], True)):
+        head = LossPredictor(32, summary=1, hints=1, generator=seeded(14))
+        fit_head(head, [other], hint, losses, RANKING_LOSSES["spearman"], generator=seeded(15), **options)
+        assert bool(head.fc2.weight.any()) is kept
+        assert (float(spearman(head(other, hint).detach(), losses)) > 0.999) is not kept
+
+
 def test_without_hints_a_head_starts_from_its_weights_alone() -> None:
     head = LossPredictor(4, summary=3, generator=seeded(1))
     assert head(torch.ones(2, 4), torch.ones(2, 3)).abs().min() > 0

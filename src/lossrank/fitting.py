@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lossrank.predictor import LossPredictor, MultiLevelLossPredictor
+from lossrank.ranking import spearman
 
 __all__ = ["fit_head"]
 
@@ -28,6 +29,8 @@ def fit_head(
     generator: torch.Generator | None = None,
 ) -> float:
     """Fit a new head in place; returns the ranking loss over the last tenth of the steps.
+
+    A head with hints keeps what it learned only where that ranks the fitted samples no worse than the hints alone.
 
     Args:
         features: one [N, channels] per tapped layer.
@@ -54,4 +57,21 @@ def fit_head(
         schedule.step()
         if step >= steps - max(1, steps // 10):
             recent.append(loss.detach())
+    if head.hints:
+        _drop_what_harms(head, inputs, summary, losses)
     return float(torch.stack(recent).mean())
+
+
+@torch.no_grad()
+def _drop_what_harms(
+    head: LossPredictor | MultiLevelLossPredictor, features: Sequence[Tensor], summary: Tensor | None, losses: Tensor
+) -> None:
+    """Go back to the hints where what was learned ranks even the samples it was learned from worse than they do.
+
+    So it is where a model is right and sure: its loss then follows from its output, and whatever is added blurs that.
+    """
+    training = head.training
+    head.eval()
+    if spearman(head(features, summary), losses) < spearman(torch.as_tensor(head.hinted(features, summary)), losses):
+        head.silence()
+    head.train(training)

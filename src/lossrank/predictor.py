@@ -55,11 +55,19 @@ class _Head(nn.Module):
         """[batch] what a prediction begins as: the mean of the standardised hints, the summary's first columns."""
         return inputs[-1][:, : self.hints].mean(1) if self.hints else 0.0
 
-    def _silence(self, last: nn.Linear) -> None:
-        """Let a head that begins as its hints add nothing to them until it learns."""
-        if self.hints:
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+    @property
+    def last(self) -> nn.Linear:
+        """The layer whose output is added to the hints."""
+        raise NotImplementedError
+
+    def hinted(self, features: Tensor | Sequence[Tensor], summary: Tensor | None) -> Tensor | float:
+        """[batch] what the hints alone predict; 0 without any."""
+        return self._begun(self._standard(features, summary))
+
+    def silence(self) -> None:
+        """Add nothing to the hints, until it learns."""
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
 
     def _draw(self, generator: torch.Generator | None) -> None:
         """nn.Linear's own initialisation, drawn from `generator` alone."""
@@ -102,7 +110,12 @@ class LossPredictor(_Head):
             self.fc1 = nn.Linear(channels + summary, hidden)
             self.fc2 = nn.Linear(hidden, 1)
         self._draw(generator)
-        self._silence(self.fc2)
+        if hints:
+            self.silence()
+
+    @property
+    def last(self) -> nn.Linear:
+        return self.fc2
 
     def forward(self, features: Tensor | Sequence[Tensor] = (), summary: Tensor | None = None) -> Tensor:
         """[batch] predicted loss; only its order has a meaning.
@@ -148,7 +161,12 @@ class MultiLevelLossPredictor(_Head):
             self.branches = nn.ModuleList(nn.Linear(width, hidden) for width in widths)
             self.fc = nn.Linear(hidden * len(widths), 1)
         self._draw(generator)
-        self._silence(self.fc)
+        if hints:
+            self.silence()
+
+    @property
+    def last(self) -> nn.Linear:
+        return self.fc
 
     def forward(self, features: Sequence[Tensor], summary: Tensor | None = None) -> Tensor:
         """[batch] predicted loss from one tensor per tapped layer, in their order."""
