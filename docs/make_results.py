@@ -37,8 +37,8 @@ SAME_MODEL = (
 )
 RANKING = (
     "Each on its own model: the same between two strategies' runs, over the seeds that both have. After the first "
-    "round each ranks with the model that its own choices trained, so that a difference is one of the models too; with the "
-    "first labels both models have seen the same samples. A score that ranks the wrong way round is set against as it "
+    "round each ranks with the model that its own choices trained, so that a difference is one of the models too; "
+    "with the first labels both models have seen the same samples. A score that ranks the wrong way round is set against as it "
     "is and turned round."
 )
 
