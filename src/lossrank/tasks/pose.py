@@ -79,7 +79,7 @@ class Pose(Task):
         ConfigError: a joint's place is outside `joints`.
     """
 
-    hints: ClassVar[int] = 2
+    hints: ClassVar[int] = 1
     gives: ClassVar[frozenset[str]] = frozenset({"least_confidence", "margin"})
 
     def __init__(
@@ -131,8 +131,9 @@ class Pose(Task):
         return heatmap_entropy(outputs).mean(1)
 
     def summary(self, outputs: Float[Tensor, "batch joints h w"]) -> Float[Tensor, "batch summary"]:
-        """[batch, 2 + 4 * joints] mean entropy and one minus mean peak; peak, second peak, entropy and mass by joint.
+        """[batch, 2 + 4 * joints] one minus mean peak, mean entropy; peak, second peak, entropy and mass by joint.
 
+        The mean peak is the hint: it ranks the loss better than the mean entropy does, and than their mean (LOG.md).
         The second peak lies outside the first's gaussian; the mass is what is above 0, in gaussians of peak 1. In
         the order of the joints, not sorted as classes are: the usual height of a peak differs from joint to joint, a
         wrist's being lower than a head's, so a value says how sure the model is only beside its joint's name.
@@ -141,8 +142,8 @@ class Pose(Task):
         peak, second = self._peaks(maps)
         mass = maps.clamp(min=0).sum((2, 3)) / (2 * math.pi * self.sigma**2)
         entropy = heatmap_entropy(maps)
-        hints = torch.stack([entropy.mean(1), 1 - peak.mean(1)], 1)
-        return torch.cat([hints, peak, second, entropy, mass], 1)
+        means = torch.stack([1 - peak.mean(1), entropy.mean(1)], 1)
+        return torch.cat([means, peak, second, entropy, mass], 1)
 
     def columns(self, outputs: Float[Tensor, "batch joints h w"]) -> dict[str, Tensor]:
         """`least_confidence` and `margin` [batch]: one minus the peak, and minus its lead over the second, of each map.
