@@ -15,7 +15,7 @@ from pathlib import Path
 from evidence.claims import RULE, claims_table, judged, judged_in_one_training, missing, tally
 from evidence.figures import advantage_figure, curves_figure, save
 from evidence.sweeps import BASELINE, Sweep, read_sweeps
-from evidence.tables import in_a_sentence, other_recipes, ranking_table, same_model_table, strategies_table
+from evidence.tables import ALIKE, in_a_sentence, other_recipes, ranking_table, same_model_table, strategies_table
 
 from lossrank.errors import LossrankError, listed
 from lossrank.folder import write_atomic
@@ -32,14 +32,14 @@ COLUMNS = (
 SAME_MODEL = (
     "On one model: Spearman of a learned score, and of each made by hand from the same outputs, with the true loss of "
     "held-out samples, mean over the rounds of the learned strategy's runs, over seeds that all have; the difference "
-    "with its 95 % t interval; p with Holm's correction over the table. A score that ranks the wrong way round on a "
-    "task is turned round, as one who knows would use it."
+    "with its 95 % t interval; p with Holm's correction over the table; *as well*: the whole interval lies within "
+    f"{ALIKE:g} of 0. A score that ranks the wrong way round on a task is turned round, as one who knows would use it."
 )
 RANKING = (
     "Each on its own model: the same between two strategies' runs, over the seeds that both have. After the first "
     "round each ranks with the model that its own choices trained, so that a difference is one of the models too; "
-    "with the first labels both models have seen the same samples. A score that ranks the wrong way round is set against as it "
-    "is and turned round."
+    "with the first labels both models have seen the same samples. A score that ranks the wrong way round is set "
+    "against as it is and turned round."
 )
 
 

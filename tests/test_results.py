@@ -154,6 +154,12 @@ def test_a_learned_ranking_is_set_against_those_made_by_hand_on_its_own_model(
     assert "| lossrank | entropy | 0.550 | 0.506 | +0.044 [0.037, 0.051] | +0.044 [0.037, 0.051] | 5 |" in made
     assert "| lossrank | count, turned round | 0.550 | 0.600 | -0.050 [" in made
     assert len(made.splitlines()) == 4, "random has no score to set against"
+    for line in lines:
+        line["by_hand"] = {"uncertainty": line["spearman"] + 0.002 + 0.001 * (line["seed"] % 2)}
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = load("evidence.tables").same_model_table(load("evidence.sweeps").read_sweeps(root / "results"))
+    assert "| -0.002 [-0.003, -0.002] |" in made
+    assert made.endswith("| as well |"), "told apart, and too small to matter"
 
 
 def test_without_a_recorded_sweep_it_says_how_to_make_one(load: Load, tmp_path: Path, capsys: Any) -> None:

@@ -96,11 +96,19 @@ def same_model_table(sweeps: Sequence[Sweep]) -> str:
                 levels[sweep.short, learned, by_hand] = _level(own), _level(runs)
     rows = [
         (*names, *levels[names], told(found.paired, 3), told(found.rounds[0], 3), str(len(found.seeds)),
-         p_of(found.paired), RANKS[verdict(found)])
+         p_of(found.paired), "as well" if _alike(found) else RANKS[verdict(found)])
         for names, found in corrected(pairs).items()
     ]  # fmt: skip
     columns = ("task", "learned", "by hand", "Spearman", "by hand", "difference", "with the first labels", "seeds")
     return table((*columns, "p", "verdict"), rows) if rows else ""
+
+
+ALIKE = 0.01  # a difference of Spearman's correlation that nobody would act on
+
+
+def _alike(found: Contrast) -> bool:
+    """Whether the whole interval of the difference is too small to matter."""
+    return found.paired.low > -ALIKE and found.paired.high < ALIKE
 
 
 def _same_model(learned: Sequence[Run]) -> dict[str, list[Run]]:
