@@ -107,6 +107,15 @@ def test_runs_of_different_recipes_are_refused_by_field(tmp_path: Path) -> None:
     assert any("differ in dataset" in note for note in found.notes)
 
 
+def test_beside_a_score_stands_the_best_of_those_made_by_hand(tmp_path: Path) -> None:
+    for seed, told in enumerate(({"uncertainty": 0.5, "margin": 0.45}, {"uncertainty": 0.3, "margin": 0.45})):
+        path = run_folder(tmp_path / str(seed), "entropy", seed, [0.5, 0.6]) / "rounds.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(line | {"spearman": 0.4, "by_hand": told}) + "\n" for line in lines))
+    sheet = next(sheet for sheet in all_sheets(read_comparison([tmp_path])) if sheet.name == "ranking")
+    assert sheet.rows[0] == ("entropy", 10, pytest.approx(0.4), None, "margin", pytest.approx(0.45))
+
+
 def test_options_of_other_strategies_do_not_make_recipes_differ(tmp_path: Path) -> None:
     run_folder(tmp_path / "a", "random", 0, [0.5, 0.6])
     run_folder(tmp_path / "b", "vaal", 0, [0.5, 0.6], per_strategy={"vaal": {"width": 8}})

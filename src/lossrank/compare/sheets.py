@@ -171,10 +171,21 @@ def _ranking(found: Comparison) -> Sheet:
             at = [run.rows[place] for run in group]
             quality = (_mean(at, lambda row: row.spearman), _mean(at, lambda row: row.top10_recall))
             if quality != (None, None):
-                rows.append((name, labelled, *quality))
-    columns = ("strategy", "labels", "Spearman", "top-10 % recall")
-    caption = "Of the strategy's score and the true loss on the test set, means over seeds; strategies with a score."
+                rows.append((name, labelled, *quality, *_best_by_hand(at)))
+    columns = ("strategy", "labels", "Spearman", "top-10 % recall", "best by hand", "its Spearman")
+    caption = (
+        "Of the strategy's score and the true loss on the test set, means over seeds; strategies with a score. By "
+        "hand: what the same model's outputs say without learning, the column that ranks best."
+    )
     return Sheet("ranking", "Ranking of the true loss", columns, tuple(rows), caption)
+
+
+def _best_by_hand(at: Sequence[Row]) -> tuple[str | None, float | None]:
+    """The column made by hand that ranks best in these rows on average, with its Spearman; None where none is told."""
+    names = set.intersection(*(set(row.by_hand) for row in at))
+    means = {name: statistics.fmean(row.by_hand[name] for row in at) for name in names}
+    best = max(means, key=lambda name: (means[name], name), default=None)
+    return best, None if best is None else means[best]
 
 
 def _cost(found: Comparison) -> Sheet:
