@@ -103,7 +103,8 @@ def groups(runs: Sequence[Run], recipe: Recipe, path: Path) -> list[Group]:
 
 def settings(run: Run, recipe: Recipe) -> tuple[str, ...]:
     """What the sweep's command sets to come from the recipe's file to this run."""
-    base, fields = bearing(dataclasses.asdict(recipe)), bearing(run.recipe)
+    base = bearing(dataclasses.asdict(recipe) | {"strategy": run.recipe["strategy"]})
+    fields = bearing(run.recipe)
     return tuple(
         f"{name}={json.dumps(value)}"
         for name, value in fields.items()
