@@ -169,8 +169,9 @@ def test_without_a_recorded_sweep_it_says_how_to_make_one(load: Load, tmp_path: 
 
 def test_a_half_finished_sweep_is_recorded_with_the_commands_that_make_it(load: Load, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.yaml"
-    tiny = "budget: {initial: 20, step: 10, final: 40}\nmodel: {options: {width: 4}}\nper_strategy: {bald: {passes: 5}}\n"
-    recipe.write_text(tiny)
+    recipe.write_text(
+        "budget: {initial: 20, step: 10, final: 40}\nmodel: {options: {width: 4}}\nper_strategy: {bald: {passes: 5}}\n"
+    )
     fields = {"dataset_options": {"seed": 3}, "data": str(tmp_path / "digits")}
     jobs = plan(changed(load_recipe(recipe), fields), ["random", "bald"], range(2), tmp_path / "runs",
                 variants(["bald:model.options.dropout=0.2", "train.epochs=3"]))  # fmt: skip
