@@ -188,9 +188,9 @@ def test_the_summary_is_peaks_entropy_and_mass_of_each_joint_in_order() -> None:
     # A peak of 5, a shoulder within three sigma (6 pixels) that is no second peak, another beyond, a hole.
     maps[0, 2, 1, 1], maps[0, 2, 7, 7], maps[0, 2, 1, 8], maps[0, 2, 15, 15] = 5.0, 4.0, 3.0, -9.0
     whole = task().summary(maps)
-    means, summary = whole[0, :2], whole[0, 2:].view(4, 3)
+    means, summary = whole[0, :3], whole[0, 3:].view(4, 3)
     assert not whole.requires_grad
-    assert means.tolist() == pytest.approx([1 - 6 / 3, summary[2].mean().item()])
+    assert means.tolist() == pytest.approx([1 - 2 / 3, 1 - 6 / 3, summary[2].mean().item()])
     assert summary[0].tolist() == [0.0, 1.0, 5.0]
     assert summary[1].tolist() == [0.0, 1.0, 3.0]
     assert summary[2, 0].item() == pytest.approx(math.log(256))
@@ -198,7 +198,7 @@ def test_the_summary_is_peaks_entropy_and_mass_of_each_joint_in_order() -> None:
     assert summary[3].tolist() == pytest.approx([0, 256 / (8 * math.pi), 12 / (8 * math.pi)])
     # A map that the gaussian of a joint fills has mass 1, but for what is cut off.
     truth, _ = gaussian_targets(torch.full((1, 3, 2), 32.0), torch.ones(1, 3), (16, 16))
-    assert task().summary(truth)[0, 11:].tolist() == pytest.approx([1, 1, 1], abs=0.01)
+    assert task().summary(truth)[0, 12:].tolist() == pytest.approx([1, 1, 1], abs=0.01)
 
 
 def test_confidence_and_margin_are_means_over_joints() -> None:

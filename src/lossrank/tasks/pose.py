@@ -131,9 +131,10 @@ class Pose(Task):
         return heatmap_entropy(outputs).mean(1)
 
     def summary(self, outputs: Float[Tensor, "batch joints h w"]) -> Float[Tensor, "batch summary"]:
-        """[batch, 2 + 4 * joints] one minus mean peak, mean entropy; peak, second peak, entropy and mass by joint.
+        """[batch, 3 + 4 * joints] margin, one minus peak and entropy, as means over joints, each larger where the model
+        is less sure; then peak, second peak, entropy and mass by joint.
 
-        The mean peak is the hint: it ranks the loss better than the mean entropy does, and than their mean (LOG.md).
+        The margin is the hint: it ranks the loss better than peak and entropy do (LOG.md).
         The second peak lies outside the first's gaussian; the mass is what is above 0, in gaussians of peak 1. In
         the order of the joints, not sorted as classes are: the usual height of a peak differs from joint to joint, a
         wrist's being lower than a head's, so a value says how sure the model is only beside its joint's name.
@@ -142,7 +143,7 @@ class Pose(Task):
         peak, second = self._peaks(maps)
         mass = maps.clamp(min=0).sum((2, 3)) / (2 * math.pi * self.sigma**2)
         entropy = heatmap_entropy(maps)
-        means = torch.stack([1 - peak.mean(1), entropy.mean(1)], 1)
+        means = torch.stack([1 - (peak - second).mean(1), 1 - peak.mean(1), entropy.mean(1)], 1)
         return torch.cat([means, peak, second, entropy, mass], 1)
 
     def columns(self, outputs: Float[Tensor, "batch joints h w"]) -> dict[str, Tensor]:
