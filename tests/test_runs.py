@@ -21,7 +21,7 @@ from lossrank.experiment import Watcher, learn, start
 from lossrank.folder import FolderLock
 from lossrank.ledger import Ledger
 from lossrank.pool import Pool, UnreadableSample
-from lossrank.runs import run
+from lossrank.runs import run, weights_of
 from lossrank.sweep import plan, sweep
 
 TIMES = ("seconds", "memory_mb", "peak_memory_mb")
@@ -140,6 +140,15 @@ def test_a_newer_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "environment.json").write_text(json.dumps(told | {"format": 99}))
     with pytest.raises(RunError, match="format 99 by a newer lossrank"):
         run(small(), tmp_path)
+
+
+def test_weights_that_a_kill_left_are_removed(tmp_path: Path) -> None:
+    recipe = small("random")
+    rows = run(recipe, tmp_path / "run")
+    (last,) = (tmp_path / "run" / "weights").iterdir()
+    shutil.copy(last, weights_of(tmp_path / "run", len(rows) - 2))
+    run(recipe, tmp_path / "run")
+    assert list((tmp_path / "run" / "weights").iterdir()) == [last]
 
 
 def test_cold_start_begins_with_new_weights_each_round(tmp_path: Path) -> None:

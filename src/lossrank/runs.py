@@ -58,6 +58,7 @@ def run(
     with FolderLock(out), _opened(recipe, out) as (ledger, rows):
         if rows:
             restore(learner, load_weights(weights_of(out, len(rows) - 1)))
+            weights_of(out, len(rows) - 2).unlink(missing_ok=True)  # left where a kill came between row and removal
         else:
             ask_initial(experiment, ledger)
         for number in range(len(rows), recipe.rounds):
