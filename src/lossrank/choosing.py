@@ -54,8 +54,7 @@ def choose(
     strategy = experiment.strategy
     budget = _memory(experiment, len(ids), len(labelled))
     # In the order of the ids from the start: sorting what lies in a file would copy it.
-    read = (strategy.needs | strategy.wishes(view.task.gives)) - strategy.makes
-    signals = collect(view, experiment.pool, sorted(ids), read, budget=budget)
+    signals = collect(view, experiment.pool, sorted(ids), strategy.needs - strategy.makes, budget=budget)
     if strategy.makes:
         signals = signals.joined(strategy.make(_scene(experiment, view, signals.ids, labelled, number, progress)))
     known = collect(view, experiment.answered_pool, sorted(labelled), strategy.needs_labelled, budget=budget)
@@ -74,10 +73,9 @@ def choose(
 def _memory(experiment: Experiment, candidates: int, labelled: int) -> MemoryBudget:
     """What the recipe allows for the columns of both passes."""
     recipe, strategy = experiment.recipe, experiment.strategy
-    read = strategy.needs | strategy.wishes(experiment.task.gives)
     rows = {
-        name: candidates * (name in read) + labelled * (name in strategy.needs_labelled)
-        for name in read | strategy.needs_labelled
+        name: candidates * (name in strategy.needs) + labelled * (name in strategy.needs_labelled)
+        for name in strategy.needs | strategy.needs_labelled
     }
     return MemoryBudget(None if recipe.max_memory is None else bytes_of(recipe.max_memory), rows)
 

@@ -17,7 +17,6 @@ from lossrank.signals import Signals
 from lossrank.strategies import L2RAL, Badge, Bald, CoreSet, Entropy, Refined, Strategy, Subsample
 from lossrank.strategies.spread import typical_distance, without_copies
 from lossrank.strategies.stochastic import perturbed
-from lossrank.tasks import Classification, Pose
 
 NONE = Signals(())
 
@@ -124,24 +123,6 @@ def test_k_center_in_the_top_of_the_ranking() -> None:
     assert choose(signals, 2, diversity="k-center", top=2) == "ad"
     assert choose(signals, 2, diversity="k-center", top=3) == "af"
     assert choose(signals, 2, diversity="k-center", top=1) == "ab"
-
-
-def test_the_top_is_half_as_wide_as_what_the_model_expects_to_get_wrong() -> None:
-    """Twice 2 without that; .5 * (3 + 3 * 0.9) = 2.85 mistakes are fewer than that, .5 * 6 * 1.7 = 5.1 reach f."""
-    signals = pool([6, 5, 4, 3, 2, 1], LINE)
-    assert choose(signals, 2, diversity="k-center") == "ad"
-    for doubt, chosen in (([1.0, 1.0, 1.0, 0.9, 0.9, 0.9], "ad"), ([1.7] * 6, "af")):
-        told = Signals(signals.ids, {**signals.columns, "least_confidence": torch.tensor(doubt)})
-        assert choose(told, 2, diversity="k-center") == chosen
-        assert choose(told, 2, diversity="k-center", top=2) == "ad", "a width that is asked for counts"
-
-
-def test_the_width_is_read_off_probabilities_alone() -> None:
-    strategy = Entropy(diversity="k-center")
-    assert strategy.wishes(Classification.gives) == {"least_confidence"}
-    assert strategy.wishes(Pose.gives) == frozenset(), "peaks of heatmaps are no probabilities"
-    assert Entropy().wishes(Classification.gives) == frozenset()
-    assert Entropy(diversity="k-center", top=2).wishes(Classification.gives) == frozenset()
 
 
 def test_k_means_in_the_top_of_the_ranking_draws_by_squared_distance() -> None:

@@ -59,9 +59,6 @@ class Auto(Strategy):
     def predictor(self) -> PredictorPlan | None:
         return self.of.predictor()
 
-    def wishes(self, gives: frozenset[str]) -> frozenset[str]:
-        return self.of.wishes(gives)
-
     def departures(self) -> tuple[str, ...]:
         return self.of.departures()
 

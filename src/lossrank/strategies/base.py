@@ -147,10 +147,6 @@ class Strategy(ABC):
         """The loss predictor to train beside or after the model; None where the strategy has none."""
         return None
 
-    def wishes(self, gives: frozenset[str]) -> frozenset[str]:
-        """Columns that `select` makes use of where the task gives them (`Task.gives`), beside those in `needs`."""
-        return frozenset()
-
     def departures(self) -> tuple[str, ...]:
         """Where these values depart from what was published, for the notes of each round; empty where they do not."""
         return ()
