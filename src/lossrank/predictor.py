@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,9 @@ __all__ = ["LossPredictor", "MultiLevelLossPredictor"]
 
 class _Head(nn.Module):
     """What both heads share: inputs that can be standardised, and weights drawn from a generator."""
+
+    last: ClassVar[str]
+    """Name of the layer whose output is added to the hints."""
 
     def __init__(self, widths: Sequence[int], dropout: float, hints: int = 0) -> None:
         super().__init__()
@@ -55,19 +58,14 @@ class _Head(nn.Module):
         """[batch] what a prediction begins as: the mean of the standardised hints, the summary's first columns."""
         return inputs[-1][:, : self.hints].mean(1) if self.hints else 0.0
 
-    @property
-    def last(self) -> nn.Linear:
-        """The layer whose output is added to the hints."""
-        raise NotImplementedError
-
     def hinted(self, features: Tensor | Sequence[Tensor], summary: Tensor | None) -> Tensor | float:
         """[batch] what the hints alone predict; 0 without any."""
         return self._begun(self._standard(features, summary))
 
     def silence(self) -> None:
         """Add nothing to the hints, until it learns."""
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for weights in self.get_submodule(self.last).parameters():
+            nn.init.zeros_(weights)
 
     def _draw(self, generator: torch.Generator | None) -> None:
         """nn.Linear's own initialisation, drawn from `generator` alone."""
@@ -95,6 +93,8 @@ class LossPredictor(_Head):
         generator: where the first weights come from; torch's global one if None.
     """
 
+    last: ClassVar[str] = "fc2"
+
     def __init__(
         self,
         channels: int,
@@ -112,10 +112,6 @@ class LossPredictor(_Head):
         self._draw(generator)
         if hints:
             self.silence()
-
-    @property
-    def last(self) -> nn.Linear:
-        return self.fc2
 
     def forward(self, features: Tensor | Sequence[Tensor] = (), summary: Tensor | None = None) -> Tensor:
         """[batch] predicted loss; only its order has a meaning.
@@ -145,6 +141,8 @@ class MultiLevelLossPredictor(_Head):
         summary, dropout, hints, generator: as in `LossPredictor`.
     """
 
+    last: ClassVar[str] = "fc"
+
     def __init__(
         self,
         channels: Sequence[int],
@@ -163,10 +161,6 @@ class MultiLevelLossPredictor(_Head):
         self._draw(generator)
         if hints:
             self.silence()
-
-    @property
-    def last(self) -> nn.Linear:
-        return self.fc
 
     def forward(self, features: Sequence[Tensor], summary: Tensor | None = None) -> Tensor:
         """[batch] predicted loss from one tensor per tapped layer, in their order."""

@@ -82,7 +82,7 @@ class LossRank(PredictedLoss):
     """The library's own default: an uncertainty that learns, fitted after training, and batches that differ.
 
     The prediction begins as the task's own uncertainties and learns in 15 steps, from features and output, what to add:
-    it so ranks unseen loss as well as the best score made by hand, in counting better than that (RESULTS.md).
+    it so ranks unseen loss as well as the best score made by hand (RESULTS.md).
     Of the 2 x n samples with the largest predicted loss it takes n by k-center, which gained 1.2 +- 0.7 points over the
     top n on features of CIFAR-10, with clean, wrong and ambiguous answers and among copies (results/label_noise).
     `diversity: none` takes the top n.
