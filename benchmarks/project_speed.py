@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image
 
 from lossrank import Project
@@ -79,12 +80,9 @@ def main() -> None:
         told = {"names": ["ab", "cd"], "test": root / "test.csv"}
         print(f"init, {COUNT:,} pictures: {timed(lambda: Project.init(root / 'p', root / 'photos', **told)):.1f} s")
         recipe = root / "p" / "recipe.yaml"
-        recipe.write_text(
-            recipe.read_text()
-            .replace("strategy: auto", "strategy: entropy")
-            .replace("strategy_options: {threshold: 0.2, folds: 3, least: 30}", "strategy_options: {}")
-            .replace("epochs: 40", "epochs: 1")
-        )
+        fields = yaml.safe_load(recipe.read_text())
+        fields["strategy"], fields["train"]["epochs"] = "entropy", 1
+        recipe.write_text(yaml.safe_dump(fields))
         with Project.open(root / "p") as project:
             ids = sorted(project.ledger.added())[:ANSWERS]
             project.ledger.ask(None, [(i, None) for i in ids], "benchmark", project.layout.digests(ids))

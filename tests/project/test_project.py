@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 from lossrank import Project
+from lossrank.assembly import build_strategy
 from lossrank.cli import main
 from lossrank.errors import ConfigError, DataError, LedgerError, RunError
 from lossrank.folder import FolderLock, append_line
 from lossrank.project.status import forecast_of
+from lossrank.strategies import STRATEGIES
 
 IDS = [f"sub/{name}.png" for name in "abcdefgh"]
 
@@ -188,6 +190,15 @@ def test_a_select_killed_before_it_asked_asks_what_it_had_chosen(project: Projec
     found = project.select()
     assert [(q.sample, q.score, q.prediction) for q in found] == [(i, 0.5, "dog") for i in IDS[5:7]]
     assert [c.sample for c in project.ledger.batch(1)] == IDS[5:7]
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_a_recipe_may_name_another_strategy_with_nothing_else_changed(project: Project, name: str) -> None:
+    recipe = project.layout.folder / "recipe.yaml"
+    told = recipe.read_text()
+    assert "strategy: auto " in told
+    recipe.write_text(told.replace("strategy: auto ", f"strategy: {name} "))
+    assert type(build_strategy(project.recipe())) is STRATEGIES[name]
 
 
 def test_projects_that_are_none(project: Project, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ dataset_options:
   image_size: {size}     # side in pixels to which pictures are scaled for the model
   test: {test}           # answers to measure on that are never trained on: a file, or class folders; null: cross-fitted
 strategy: auto           # predicted loss while it ranks held-out answers, else uncertainty or chance
-strategy_options: {{threshold: 0.2, folds: 5, least: 30}}
+per_strategy:            # options by name, which may stay when `strategy` names another
+  auto: {{threshold: 0.2, folds: 5, least: 30}}
 model: {model}
 train: {train}
 budget:
