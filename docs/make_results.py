@@ -3,8 +3,8 @@
     python docs/make_results.py
 
 A sweep is recorded by benchmarks/record_sweep.py. Numbers and verdicts are worked out here; what people have to say of
-them stands in results/commentary/NAME.md, NAME being `summary`, `claims`, `ranking` or a sweep's folder, and is taken
-over as it is.
+them stands in results/commentary/NAME.md, NAME being `summary`, `claims`, `ranking`, `crossing` or a sweep's folder,
+and is taken over as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 from evidence.claims import RULE, claims_table, judged, judged_in_one_training, missing, tally
+from evidence.crossing import RULE as CROSSING
+from evidence.crossing import crossing_table
 from evidence.figures import advantage_figure, curves_figure, save
 from evidence.sweeps import BASELINE, Sweep, read_sweeps
 from evidence.tables import ALIKE, in_a_sentence, other_recipes, ranking_table, same_model_table, strategies_table
@@ -70,6 +72,7 @@ def page(sweeps: list[Sweep], results: Path) -> str:
         "![Learning curves and rank correlation, per task](results/curves.svg)",
         *_claims(sweeps, results),
         *_ranking(sweeps, results),
+        *_crossing(sweeps, results),
         "## Each task",
         COLUMNS,
         *(part for sweep in sweeps for part in _section(sweep, results)),
@@ -100,6 +103,11 @@ def _ranking(sweeps: list[Sweep], results: Path) -> list[str]:
     same, apart = same_model_table(sweeps), ranking_table(sweeps)
     told = [part for table, rule in ((same, SAME_MODEL), (apart, RANKING)) if table for part in (table, rule)]
     return ["## Does a learned ranking beat one made by hand?", commentary(results, "ranking"), *told] if told else []
+
+
+def _crossing(sweeps: list[Sweep], results: Path) -> list[str]:
+    found = crossing_table(sweeps)
+    return ["## Where choosing begins to pay", commentary(results, "crossing"), found, CROSSING] if found else []
 
 
 def _section(sweep: Sweep, results: Path) -> list[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 import torch
@@ -12,12 +15,14 @@ from torch import Tensor, nn
 from lossrank.attached import attach
 from lossrank.collect import View, collect, measure
 from lossrank.errors import DataError, StrategyError
-from lossrank.pool import Pool
+from lossrank.pool import Pool, UnreadableSample
+from lossrank.processes import Processes
 from lossrank.runtime import Runtime
 from lossrank.signals import Signals
 from lossrank.tasks import Classification
 from lossrank.transforms import Normalise
 
+T = TypeVar("T")
 IDS = [f"s{n * 37 % 101}" for n in range(60)]
 
 
@@ -44,6 +49,7 @@ def view() -> View:
     return View(model, TASK, Normalise(), Runtime(torch.device("cpu")), 7, predictor)
 
 
+NEEDS = frozenset({"uncertainty", "embedding"})
 ALL = frozenset({"predicted_loss", "uncertainty", "embedding", "summary", "probabilities"})
 
 
@@ -56,6 +62,57 @@ def test_scores_line_up_with_ids_in_any_order(view: View, pool: Pool) -> None:
     one = collect(view, pool, [IDS[33]], ALL)
     for name in ALL:
         torch.testing.assert_close(one[name][0], forward[name][33])
+
+
+class InThreads(Processes):
+    """One of two processes, played by a thread."""
+
+    def __init__(self, index: int, table: list[object], barrier: threading.Barrier) -> None:
+        self.index, self.count, self._table, self._barrier = index, 2, table, barrier
+
+    def joined(self, found: T) -> list[T]:
+        self._table[self.index] = found
+        self._barrier.wait(30)
+        every = list(self._table)
+        self._barrier.wait(30)
+        return every  # type: ignore[return-value]
+
+
+class Torn:
+    """Samples 0 to 39; what `broken` names cannot be read."""
+
+    def __init__(self, broken: range) -> None:
+        self.broken = broken
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if index in self.broken:
+            raise UnreadableSample("torn")
+        return torch.full((3, 2, 2), index / 40), 0
+
+
+@pytest.mark.parametrize("broken", [range(0), range(7, 14), range(10, 30), range(28, 40)], ids=str)
+def test_two_processes_read_a_part_each_and_both_get_the_whole(broken: range) -> None:
+    ids = [f"s{n:02d}" for n in range(40)]
+    table, barrier = [None, None], threading.Barrier(2)
+
+    def read(index: int | None) -> tuple[Signals, Pool]:
+        here = Processes() if index is None else InThreads(index, table, barrier)
+        model, own = net().eval(), Pool(Torn(broken), ids)
+        return collect(
+            View(model, TASK, Normalise(), Runtime(torch.device("cpu"), processes=here), 7), own, ids, NEEDS
+        ), own
+
+    alone, _ = read(None)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(read, (0, 1)))
+    for signals, own in found:
+        assert signals.ids == alone.ids == tuple(i for n, i in enumerate(ids) if n not in broken)
+        assert own.unreadable == {ids[n]: "torn" for n in broken}
+        for name in NEEDS:
+            torch.testing.assert_close(signals[name], alone[name])
 
 
 def test_the_columns_are_what_their_names_say(view: View, pool: Pool) -> None:

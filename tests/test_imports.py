@@ -19,6 +19,7 @@ ROOT = Path(lossrank.__file__).parent
 ORDER = (
     "errors",
     "config",
+    "processes",
     "runtime",
     "seeding",
     "folder",
@@ -69,6 +70,7 @@ ORDER = (
     "commands",
     "select_commands",
     "cli",
+    "__main__",
 )
 
 

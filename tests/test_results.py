@@ -116,6 +116,25 @@ def test_the_page_has_numbers_commentary_and_figures_and_is_the_same_each_time(p
     assert [path.read_bytes() for path in written] == before
 
 
+def test_the_crossing_is_where_a_strategy_gets_ahead_for_good(load: Load, tmp_path: Path) -> None:
+    own = {
+        "entropy": [(0, -0.01, 0.01, 0.03), (0, -0.03, 0.03, 0.03), (0, -0.02, -0.01, 0.03)],
+        "badge": [(0, 0.01, 0.01, 0.01), (0, 0.01, 0.01, 0.01), (0, 0.01, 0.01, 0.01)],
+        "core-set": [(0, 0.01, 0.01, -0.01)] * 3,
+    }
+    runs = tmp_path / "runs"
+    for strategy, gains in {"random": [(0, 0, 0, 0)] * 3, **own}.items():
+        for seed, gain in enumerate(gains):
+            run_folder(runs / f"{strategy}-seed{seed}", strategy, seed, [0.5 + 0.1 * n + g for n, g in enumerate(gain)])
+    write_recorded(find_runs([runs]), tmp_path / "results" / "faces", "Faces: planted", ["lossrank sweep"])
+    made = load("evidence.crossing").crossing_table(load("evidence.sweeps").read_sweeps(tmp_path / "results"))
+    rows = {line.split(" | ")[1]: line for line in made.splitlines()[2:]}
+    # entropy at 20 labels: mean -2 with deviation 1 over three seeds, 4.303 / sqrt 3 either way
+    assert rows["entropy"] == "| Faces | entropy | 3 | 20: -2.0 [-4.5, 0.5] | 40: +3.0 [3.0, 3.0] | 30, clearly 40 |"
+    assert rows["badge"].endswith("| 20, clearly 20 |")
+    assert rows["core-set"].endswith("| 40: -1.0 [-1.0, -1.0] | not by 40 |")
+
+
 def test_a_learned_ranking_is_set_against_one_made_by_hand(plant: Plant, load: Load, tmp_path: Path) -> None:
     root = plant("faces", {"random": 0, "entropy": 0, "lossrank": 0})
     rows = tmp_path / "results" / "faces" / "rows.jsonl"

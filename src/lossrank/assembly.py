@@ -53,6 +53,9 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
                 "possible are model.trunk: train, or another strategy"
             )
         data = freeze(recipe, data, runtime)
+    if recipe.train.resident:
+        for pool in (data.train, data.test):
+            pool.place(runtime.device)
     task = build_task(recipe, data)
     if check_budget:
         _check_budget(recipe, data.train)

@@ -22,6 +22,7 @@ __all__ = ["AttachedPredictor", "attach", "evaluating"]
 RankingLoss = Callable[[Tensor, Tensor], Tensor]
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 Summary = Callable[[Tensor], Tensor]
+Gather = Callable[[Tensor], Tensor]
 
 
 def attach(
@@ -37,6 +38,7 @@ def attach(
     hints: int = 0,
     generator: torch.Generator | None = None,
     example: Tensor | None = None,
+    gather: Gather | None = None,
 ) -> AttachedPredictor:
     """Hang a loss predictor on `model`, which is not changed.
 
@@ -50,6 +52,9 @@ def attach(
         summary: turns the model's outputs into [batch, k], a second input of the predictor.
         hidden, dropout, hints, generator: see `LossPredictor`.
         example: inputs of the model, to find the width of its layers now rather than at the first forward pass.
+        gather: where several processes train one model, from the [batch, ...] of this one to those of all of them in
+            one order, `accelerator.gather` for instance: lists are then as long as the whole batch, and the predictor
+            stays the same everywhere. For a loss that reaches the model it must pass gradients on.
 
     Raises:
         ConfigError: a layer or a ranking loss does not exist.
@@ -68,6 +73,7 @@ def attach(
         lambda channels, k, draw: make_head(
             channels, hidden, summary=k, dropout=dropout, hints=hints, generator=draw or generator
         ),
+        gather,
     )
     if example is not None:
         with evaluating(model), torch.no_grad():
@@ -86,8 +92,10 @@ class AttachedPredictor:
         make_optimizer: MakeOptimizer,
         summary: Summary | None,
         make: Callable[[Sequence[int], int, torch.Generator | None], LossPredictor | MultiLevelLossPredictor],
+        gather: Gather | None = None,
     ) -> None:
         self.model, self.tap, self.loss, self.summary = model, tap, loss, summary
+        self.gather: Gather = gather or (lambda part: part)
         self._make_head, self._make_optimizer = make, make_optimizer
         self._head: LossPredictor | MultiLevelLossPredictor | None = None
         self._optimizer: Optimizer | None = None
@@ -139,11 +147,8 @@ class AttachedPredictor:
             ConfigError: no forward pass, another batch, or a reduced loss.
             TrainingError: a loss is not finite.
         """
-        target = self._checked(per_sample_loss)
-        features = [feature.detach() for feature in self.tap.features]
         self.zero_grad()
-        with torch.autocast(target.device.type, enabled=False):
-            loss = self.loss(self.head(features, self._summarised_or_none()), target)
+        loss = self._ranking_loss([feature.detach() for feature in self.tap.features], per_sample_loss)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer_step()
         return loss.detach()
@@ -153,9 +158,16 @@ class AttachedPredictor:
 
         The gradient reaches the model unless `stop_gradient`. Call `zero_grad` before and `optimizer_step` after.
         """
+        return self._ranking_loss(self.tap.features, per_sample_loss)
+
+    def _ranking_loss(self, features: Sequence[Tensor], per_sample_loss: Tensor) -> Tensor:
+        """Of the samples that the latest forward pass saw, in all processes."""
         target = self._checked(per_sample_loss)
+        summary = self._summarised_or_none()
         with torch.autocast(target.device.type, enabled=False):
-            return self.loss(self.head(self.tap.features, self._summarised_or_none()), target)
+            inputs = [self.gather(feature) for feature in features]
+            predicted = self.head(inputs, None if summary is None else self.gather(summary))
+            return self.loss(predicted, self.gather(target))
 
     def zero_grad(self) -> None:
         """Forget the predictor's gradients."""

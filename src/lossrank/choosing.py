@@ -50,14 +50,19 @@ def choose(
     number: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Choice:
-    """Collect what the strategy needs and let it choose; fewer than `wanted` only where fewer can be read."""
+    """Collect what the strategy needs and let it choose; fewer than `wanted` only where fewer can be read.
+
+    Of several processes the main one chooses; the others come with an empty choice.
+    """
     strategy = experiment.strategy
     budget = _memory(experiment, len(ids), len(labelled))
     # In the order of the ids from the start: sorting what lies in a file would copy it.
     signals = collect(view, experiment.pool, sorted(ids), strategy.needs - strategy.makes, budget=budget)
+    known = collect(view, experiment.answered_pool, sorted(labelled), strategy.needs_labelled, budget=budget)
+    if not view.runtime.processes.main:
+        return Choice([])
     if strategy.makes:
         signals = signals.joined(strategy.make(_scene(experiment, view, signals.ids, labelled, number, progress)))
-    known = collect(view, experiment.answered_pool, sorted(labelled), strategy.needs_labelled, budget=budget)
     chosen = _select(experiment, signals, known, wanted, number)
     if not strategy.needs:  # nothing was read to choose: read the chosen now, and choose again without the broken
         while len(readable(experiment.pool, chosen, len(chosen))) < len(chosen):

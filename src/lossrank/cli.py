@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser(arguments).parse_args(arguments, defaults=False)
     given = dict(parsed[parsed.subcommand].items())
     try:
+        _refuse_many(parsed.subcommand)
         return COMMANDS[parsed.subcommand](**given)
     except LossrankError as error:
         print(f"lossrank: {error}", file=sys.stderr)
@@ -46,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lossrank: stopped; the same command continues where this one was", file=sys.stderr)
         return 130
+
+
+def _refuse_many(command: str) -> None:
+    """One run may be shared by several processes; every other command would be done several times."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1 and command != "run":
+        raise ConfigError(
+            f"{count} processes were started for `lossrank {command}`; only `lossrank run` shares its work among them. "
+            "A sweep gives each of its --jobs a GPU of its own"
+        )
 
 
 def _spelled(argument: str) -> str:

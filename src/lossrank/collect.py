@@ -23,6 +23,10 @@ from lossrank.tasks import TASKS, Task
 __all__ = ["Measurement", "View", "collect", "measure"]
 
 
+_Found = tuple[Sequence[SampleId], Mapping[str, Tensor]]
+"""Ids of a batch, and its columns."""
+
+
 @dataclass(frozen=True)
 class View:
     """How a trained model looks at samples."""
@@ -51,13 +55,16 @@ def collect(
     pool: Pool,
     ids: Sequence[SampleId],
     needs: frozenset[str],
-    observe: Callable[[Batch, Tensor], None] = lambda batch, outputs: None,
+    observe: Callable[[Batch, Tensor], None] | None = None,
     budget: MemoryBudget | None = None,
 ) -> Signals:
     """Fill the columns in `needs` for `ids`, in one pass; nothing else of the pass is kept.
 
+    Where several processes share the run each reads a part, and all of them get the whole.
+
     Args:
-        observe: told each batch with the model's outputs, for what a caller wants to add up on the way.
+        observe: told each batch with the model's outputs, for what a caller wants to add up on the way. Each process
+            reads everything then.
         budget: how much memory the columns may take; none: all of them lie in memory.
 
     Raises:
@@ -71,15 +78,41 @@ def collect(
     columns: dict[str, Tensor] = {}
     with ExitStack() as stack:
         tap = stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
-        for batch, outputs in view.outputs(pool, ids):
-            observe(batch, outputs)
-            found = {name: _column(name, view, outputs, tap) for name in sorted(needs)}
+
+        def look(ids: Sequence[SampleId]) -> Iterator[_Found]:
+            for batch, outputs in view.outputs(pool, ids):
+                if observe:
+                    observe(batch, outputs)
+                yield batch.ids, {name: _column(name, view, outputs, tap) for name in sorted(needs)}
+
+        alone = observe is not None or view.runtime.processes.count == 1
+        for found_ids, found in look(ids) if alone else _together(view, pool, ids, look):
             # All of it at once: a small tensor kept from each batch would pin the heap around the large ones.
             columns = columns or budget.columns({name: v.shape[1:] for name, v in found.items()}, len(ids))
             for name, values in found.items():
                 put(columns[name], len(read), values, name)
-            read += batch.ids
+            read += found_ids
     return Signals(tuple(read), {name: column[: len(read)] for name, column in columns.items()})
+
+
+def _together(
+    view: View, pool: Pool, ids: Sequence[SampleId], look: Callable[[Sequence[SampleId]], Iterator[_Found]]
+) -> Iterator[_Found]:
+    """What `look` finds in `ids`, each process looking at a part, in the order of `ids`."""
+    processes = view.runtime.processes
+    parts = processes.parts(ids, view.batch_size)
+    found = look([sample for part in parts for sample in part])
+    waiting = next(found, None)
+    for part in parts:
+        here = list[_Found]()
+        # None of a part that cannot be read at all, several of one whose inputs differ in shape.
+        while waiting is not None and waiting[0][0] in part:
+            here.append((waiting[0], {name: values.cpu() for name, values in waiting[1].items()}))
+            waiting = next(found, None)
+        for theirs in processes.joined(here):
+            yield from theirs
+    for unreadable in processes.joined(pool.unreadable):
+        pool.leave_out(unreadable)
 
 
 def _column(name: str, view: View, outputs: Tensor, tap: FeatureTap | None) -> Tensor:

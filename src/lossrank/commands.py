@@ -23,6 +23,7 @@ from lossrank.datasets import ImageData
 from lossrank.errors import ConfigError, LossrankError
 from lossrank.experiment import Watcher
 from lossrank.ledger import SampleId
+from lossrank.processes import processes
 from lossrank.report import final_table, find_runs, print_table, read_runs, write_report
 from lossrank.retrain import retrain
 from lossrank.runs import run
@@ -77,8 +78,14 @@ def run_demo(out: Path, seeds: int, jobs: int) -> int:
 
 
 def run_recipe(recipe: Recipe, out: Path) -> int:
-    """Play one recipe with live progress, print its rounds as they finish."""
+    """Play one recipe with live progress, print its rounds as they finish. Of several processes the main one prints."""
+    here = processes()
+    if not here.main:  # what is downloaded, unpacked or computed once and kept is there when the main one has been
+        here.wait()
+        run(recipe, out, assemble(recipe))
+        return 0
     experiment = assemble(recipe)
+    here.wait()
     with progress_bars() as bars:
         rounds = bars.add_task(f"{recipe.strategy}, seed {recipe.seed}", total=recipe.rounds, note="")
         stage = bars.add_task("", total=None, note="")

@@ -82,8 +82,13 @@ class TrainRecipe:
     """Samples a step where nothing is learned."""
     channels_last: bool = False
     """Memory format of images; the fast one for a ResNet on a CPU and on a recent GPU."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16` runs the forward pass under autocast. It pays on a GPU; on most CPUs it is slower."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """`bfloat16` runs the forward pass under autocast. It pays on a GPU; on most CPUs it is slower. `auto` takes it on
+    a GPU that computes in it."""
+    resident: bool = False
+    """Whether a pool that is held in memory lies on the GPU, where batches are then cut and augmented."""
+    compile: bool = False
+    """Whether training runs through `torch.compile`. The first steps take a minute longer; it pays in long runs."""
     device: str = "auto"
     """`auto` takes a GPU where there is one."""
 
@@ -169,7 +174,17 @@ class Recipe:
 
 
 # What may change when a run is continued: where the same data lies, and the machine it runs on.
-MOVABLE = frozenset({"data", "max_memory", "model.cache", "train.device", "train.eval_batch_size"})
+MOVABLE = frozenset(
+    {
+        "data",
+        "max_memory",
+        "model.cache",
+        "train.compile",
+        "train.device",
+        "train.eval_batch_size",
+        "train.resident",
+    }
+)
 
 BY_STRATEGY = ("predictors", "per_strategy")  # fields that hold options of many strategies, by name
 

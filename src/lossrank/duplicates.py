@@ -24,7 +24,7 @@ def share_alike(pool: Pool, ids: Sequence[SampleId], batch_size: int = 256) -> f
     for batch in pool.batches(ids, batch_size) if ids else ():
         if batch.inputs.ndim != 4:
             return None
-        looks.append(thumbnails(batch.inputs))
+        looks.append(thumbnails(batch.inputs).cpu())
     return near_duplicates(torch.cat(looks)) if looks else None
 
 

@@ -76,8 +76,10 @@ def start(experiment: Experiment) -> Learner:
     if plan is None:
         return Learner(model, None)
     example = next(experiment.pool.batches(batch_size=2, transform=experiment.normalise))
+    inputs = runtime.tensor(example.inputs)
     return Learner(
-        model, attach_predictor(model, experiment.task, plan, recipe.train, recipe.seed, runtime.tensor(example.inputs))
+        model,
+        attach_predictor(model, experiment.task, plan, recipe.train, recipe.seed, inputs, runtime.processes),
     )
 
 
@@ -111,7 +113,8 @@ def learn(
     if plan is None or learner.predictor is None:
         return train(learner.model, task, lesson, recipe.train)
     if plan.when == "during":
-        return train(learner.model, task, lesson, recipe.train, Companion(learner.predictor, plan, recipe.train))
+        companion = Companion(learner.predictor, plan, recipe.train, experiment.runtime.processes)
+        return train(learner.model, task, lesson, recipe.train, companion)
     train_loss = train(learner.model, task, lesson, recipe.train)
     fit_after(learner.predictor, task, lesson, recipe.train, plan)
     return train_loss

@@ -22,6 +22,7 @@ from lossrank.sources import (
     Targets,
     UnreadableSample,
     gather,
+    moved,
     rows_of,
     stack,
 )
@@ -82,6 +83,22 @@ class Pool:
     def unreadable(self) -> dict[SampleId, str]:
         """Samples that turned out to be unreadable, with the reason. They are left out of every batch."""
         return {i: why for i, why in self._source.unreadable.items() if i in self._members}
+
+    def leave_out(self, unreadable: Mapping[SampleId, str]) -> None:
+        """Take it from elsewhere that these samples cannot be read, with the reason."""
+        self._source.unreadable.update(unreadable)
+
+    def place(self, device: torch.device) -> None:
+        """Keep the inputs on a device, where batches are then cut; targets follow batch by batch.
+
+        Raises:
+            ConfigError: the samples are not held in memory.
+        """
+        if not isinstance(self._source, InMemory):
+            raise ConfigError(
+                "train.resident is for samples that are held in memory; these are read from files as they are needed"
+            )
+        self._source.place(device)
 
     def view(self, ids: Sequence[SampleId]) -> Pool:
         """A pool of these samples alone, in this order.
@@ -162,6 +179,8 @@ class Pool:
                 continue
             if self._answers is not None:
                 batch = batch._replace(targets=self._answers.of(batch.ids))
+            if batch.inputs.device.type != "cpu":
+                batch = batch._replace(targets=moved(batch.targets, batch.inputs.device))
             if transform is not None:
                 inputs, targets = transform(batch.inputs, batch.targets, generator)
                 batch = Batch(batch.ids, inputs, targets)

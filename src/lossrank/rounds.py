@@ -40,7 +40,11 @@ def ask_initial(experiment: Experiment, ledger: Ledger) -> None:
 def play_round(
     experiment: Experiment, learner: Learner, ledger: Ledger, number: int, watcher: Watcher
 ) -> dict[str, Any]:
-    """Play round `number`; what it leaves is in the ledger, in the learner and in the row that is returned."""
+    """Play round `number`; what it leaves is in the ledger, in the learner and in the row that is returned.
+
+    Where several processes share the run the main one asks, and returns a row with what it measured; theirs is empty.
+    """
+    main = experiment.runtime.processes.main
     clock = Clock(watcher.on_stage)
     labels = ledger.labelled(up_to_batch=number)
     with clock.stage("train"):
@@ -58,8 +62,9 @@ def play_round(
             choice = choose(
                 by, view, candidates(experiment, ledger, number), list(labels), wanted, number, watcher.on_epoch
             )
-        _ask(experiment, ledger, number + 1, choice, reason)
-    return _row(experiment, view, number, labels, train_loss, measured, choice, clock) | told
+        if main:
+            _ask(experiment, ledger, number + 1, choice, reason)
+    return _row(experiment, view, number, labels, train_loss, measured, choice, clock) | told if main else {}
 
 
 def settled(
@@ -74,6 +79,7 @@ def settled(
         return experiment, auto.name, {}
     enough = len(labels) >= auto.least
     found = evidence(experiment, learner, labels, ledger.scored(), auto.folds, number) if enough else None
+    found = experiment.runtime.processes.same(found)
     strategy, reason = auto.decided(found)
     told = {"chosen_by": strategy.name, "reason": reason, "health": found.plain() if found else None}
     return dataclasses.replace(experiment, strategy=strategy), reason, told

@@ -13,15 +13,15 @@ again from the weights before it, with the same random draws, and finds its own 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from lossrank.assembly import assemble
 from lossrank.config import Recipe, differences, dump_recipe, load_recipe
 from lossrank.errors import RunError
-from lossrank.experiment import Experiment, Watcher, restore, start, state_of
+from lossrank.experiment import Experiment, Learner, Watcher, restore, start, state_of
 from lossrank.folder import (
     FolderLock,
     append_line,
@@ -54,26 +54,46 @@ def run(
     """
     out = Path(out)
     experiment, watcher = experiment or assemble(recipe), watcher or Watcher()
+    processes = experiment.runtime.processes
     learner = start(experiment)
-    with FolderLock(out), _opened(recipe, out) as (ledger, rows):
+    with FolderLock(out) if processes.main else nullcontext(), _opened(experiment, out) as (ledger, rows):
         if rows:
             restore(learner, load_weights(weights_of(out, len(rows) - 1)))
-            weights_of(out, len(rows) - 2).unlink(missing_ok=True)  # left where a kill came between row and removal
-        else:
-            ask_initial(experiment, ledger)
         for number in range(len(rows), recipe.rounds):
-            row = play_round(experiment, learner, ledger, number, watcher)
-            save_weights(weights_of(out, number), state_of(learner))
-            append_line(out / "rounds.jsonl", json.dumps(row))
-            weights_of(out, number - 1).unlink(missing_ok=True)
+            row = processes.same(play_round(experiment, learner, ledger, number, watcher))
+            if processes.main:
+                _write_down(out, row, learner)
             rows.append(row)
             watcher.on_row(row)
+        processes.wait()  # for the main one, whose end would take the others with it
     return rows
 
 
+def _write_down(out: Path, row: Mapping[str, Any], learner: Learner) -> None:
+    number = row["round"]
+    save_weights(weights_of(out, number), state_of(learner))
+    append_line(out / "rounds.jsonl", json.dumps(row))
+    weights_of(out, number - 1).unlink(missing_ok=True)
+
+
 @contextmanager
-def _opened(recipe: Recipe, out: Path) -> Iterator[tuple[Ledger, list[dict[str, Any]]]]:
-    """The ledger and the rows of the folder, begun or checked against the recipe."""
+def _opened(experiment: Experiment, out: Path) -> Iterator[tuple[Ledger, list[dict[str, Any]]]]:
+    """The ledger with the first questions, and the rows of the folder; the main process begins or checks it first."""
+    processes = experiment.runtime.processes
+    if not processes.main:
+        processes.wait()
+    with _folder(experiment.recipe, out) as (ledger, rows):
+        if processes.main:
+            if rows:  # left where a kill came between row and removal
+                weights_of(out, len(rows) - 2).unlink(missing_ok=True)
+            else:
+                ask_initial(experiment, ledger)
+            processes.wait()
+        yield ledger, rows
+
+
+@contextmanager
+def _folder(recipe: Recipe, out: Path) -> Iterator[tuple[Ledger, list[dict[str, Any]]]]:
     told = out / "recipe.yaml"
     if told.exists():
         _refuse_another(recipe, out)

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from lossrank.config import TrainRecipe
 from lossrank.errors import ConfigError
+from lossrank.processes import Processes, processes
 
 __all__ = ["Runtime"]
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Device, memory format and precision of a run."""
+    """Device, memory format and precision of a run, and the processes that share it."""
 
     device: torch.device
     channels_last: bool = False
     precision: str = "float32"
+    compile: bool = False
+    processes: Processes = field(default_factory=Processes)
 
     @classmethod
     def of(cls, recipe: TrainRecipe) -> Runtime:
         """The runtime that a recipe asks for.
 
         Raises:
-            ConfigError: the device does not exist here.
+            ConfigError: the device does not exist here, or is not what the run's processes were started for.
         """
-        automatic = "cuda" if torch.cuda.is_available() else "cpu"
-        name = automatic if recipe.device == "auto" else recipe.device
-        try:
-            device = torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"train.device is {name!r}, which is not to be had here: {error}") from None
-        return cls(device, recipe.channels_last, recipe.precision)
+        here = processes()
+        device = _device(recipe.device, here.device)
+        precision = recipe.precision
+        if precision == "auto":
+            precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        return cls(device, recipe.channels_last, precision, recipe.compile, here)
 
     def tensor(self, value: Tensor) -> Tensor:
         """The tensor on the device; images [batch, channels, height, width] in the chosen memory format."""
@@ -49,8 +51,27 @@ class Runtime:
             return module.to(self.device)
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
+    def trained(self, module: nn.Module) -> nn.Module:
+        """The module as training calls it: shared among the processes and compiled, where either was asked for."""
+        module = self.processes.parallel(module)
+        return torch.compile(module) if self.compile else module  # type: ignore[return-value]
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context of a forward pass."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _device(asked: str, given: torch.device | None) -> torch.device:
+    """The device that a recipe asks for, or the one that this process was given among several."""
+    if given is not None:
+        if asked not in ("auto", given.type, str(given)):
+            raise ConfigError(f"train.device is {asked!r}, and the processes of this run were started for {given.type}")
+        return given
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    name = automatic if asked == "auto" else asked
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"train.device is {name!r}, which is not to be had here: {error}") from None

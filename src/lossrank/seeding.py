@@ -30,14 +30,15 @@ Purpose = Literal[
 ]
 
 
-def derive_seed(seed: int, purpose: Purpose, round: int = 0) -> int:
-    """A 63-bit seed that depends on all three arguments and on nothing else."""
+def derive_seed(seed: int, purpose: Purpose, round: int = 0, process: int = 0) -> int:
+    """A 63-bit seed that depends on all four arguments and on nothing else."""
     if purpose not in get_args(Purpose):
         raise ValueError(f"unknown purpose {purpose!r}: possible are {get_args(Purpose)}")
-    digest = hashlib.blake2b(f"{seed}/{purpose}/{round}".encode(), digest_size=8).digest()
+    place = f"{seed}/{purpose}/{round}" + (f"/{process}" if process else "")
+    digest = hashlib.blake2b(place.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
-def generator(seed: int, purpose: Purpose, round: int = 0) -> torch.Generator:
-    """A fresh CPU generator for `purpose` in `round`."""
-    return torch.Generator().manual_seed(derive_seed(seed, purpose, round))
+def generator(seed: int, purpose: Purpose, round: int = 0, process: int = 0) -> torch.Generator:
+    """A fresh CPU generator for `purpose` in `round`, of one process where each makes such draws for itself."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, round, process))

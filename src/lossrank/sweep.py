@@ -26,6 +26,8 @@ from lossrank.config import Recipe, changed, recipe_from
 from lossrank.errors import ConfigError, listed
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
     from lossrank.datasets import ImageData
 
 __all__ = ["Job", "Progress", "Variant", "plan", "sweep", "variants"]
@@ -178,7 +180,10 @@ def _together(
     spawn = multiprocessing.get_context("spawn")  # a forked child would inherit locked thread pools
     broken: list[Future[None]] = []
     begun: list[Future[None]] = []
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin, initargs=(threads,)) as pool:
+    numbers = spawn.SimpleQueue()
+    for number in range(processes):
+        numbers.put(number)
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin, initargs=(threads, numbers)) as pool:
         futures: dict[Future[None], Job] = {}
         for job in jobs:
             futures[pool.submit(_play, dataclasses.asdict(job.recipe), job.folder)] = job
@@ -204,10 +209,13 @@ def _together(
     return (rest, suspects) if suspects else ([], rest)
 
 
-def _begin(threads: int) -> None:
-    """What a process does first: its share of the cores, and an end with its parent, whose folders it holds."""
+def _begin(threads: int, numbers: SimpleQueue[int]) -> None:
+    """What a process does first: its share of the cores and of the GPUs, and an end with its parent, whose folders it
+    holds."""
     import torch
 
+    if torch.cuda.is_available():
+        torch.cuda.set_device(numbers.get() % torch.cuda.device_count())
     torch.set_num_threads(min(threads, torch.get_num_threads()))  # which OMP_NUM_THREADS bounds
     parent = multiprocessing.parent_process()
 

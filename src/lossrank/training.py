@@ -15,6 +15,7 @@ from lossrank.config import TrainRecipe
 from lossrank.errors import ConfigError, TrainingError, listed, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool, Transform
+from lossrank.processes import Processes
 from lossrank.runtime import Runtime
 from lossrank.seeding import derive_seed, generator
 from lossrank.strategies.base import PredictorPlan
@@ -41,19 +42,47 @@ class Lesson:
     on_epoch: Callable[[int, int], None] = lambda done, epochs: None
     """Told after each epoch how many are done, and of how many."""
 
-    def epochs(self, number: int, batch_size: int, purpose: str = "") -> Iterator[Iterable[Batch]]:
-        """`number` shuffled and augmented passes. The same seed, round and purpose give the same passes."""
+    def epochs(self, number: int, batch_size: int) -> Iterator[Iterable[Batch]]:
+        """`number` shuffled and augmented passes to train on; of each batch this process's part."""
+        processes = self.runtime.processes
         shuffle = generator(self.seed, "shuffle", self.round)
-        augment = generator(self.seed, "fit" if purpose == "fit" else "augment", self.round)
+        augment = generator(self.seed, "augment", self.round, processes.index)
         for _ in range(number):
-            yield self._pass(batch_size, shuffle, augment)
+            ids, size = processes.shared(self._shuffled(shuffle), batch_size)
+            batches = self._placed(ids, size, augment)
+            yield batches if processes.count == 1 else _even(batches, len(ids), size)
 
-    def _pass(self, batch_size: int, shuffle: torch.Generator, augment: torch.Generator) -> Iterator[Batch]:
-        order = torch.randperm(len(self.ids), generator=shuffle).tolist()
-        ids = [self.ids[row] for row in order]
+    def passes(self, number: int, batch_size: int) -> Iterator[Batch]:
+        """The batches of `number` such passes to fit a predictor on, with draws of their own."""
+        shuffle = generator(self.seed, "shuffle", self.round)
+        augment = generator(self.seed, "fit", self.round)
+        for _ in range(number):
+            yield from self._placed(self._shuffled(shuffle), batch_size, augment)
+
+    def _shuffled(self, shuffle: torch.Generator) -> list[SampleId]:
+        return [self.ids[row] for row in torch.randperm(len(self.ids), generator=shuffle).tolist()]
+
+    def _placed(self, ids: Sequence[SampleId], batch_size: int, augment: torch.Generator) -> Iterator[Batch]:
         for batch in self.pool.batches(ids, batch_size, transform=self.transform, generator=augment):
             place = self.runtime.tensor
             yield Batch(batch.ids, place(batch.inputs), place(batch.targets))
+
+
+def _even(batches: Iterator[Batch], count: int, size: int) -> Iterator[Batch]:
+    """The batches of one process among several, which wait for each other at every step.
+
+    Raises:
+        TrainingError: a part is smaller than the others' parts of the same batch.
+    """
+    for begin in range(0, count, size):
+        batch, wanted = next(batches, None), min(size, count - begin)
+        if batch is None or len(batch.ids) != wanted:
+            found = () if batch is None else batch.ids
+            raise TrainingError(
+                f"{len(found)} of {wanted} samples of a batch came together ({listed(found)}): several processes need "
+                "labelled samples that can all be read and have one shape; one process does not"
+            )
+        yield batch
 
 
 def train(
@@ -64,26 +93,30 @@ def train(
     Raises:
         TrainingError: a loss is not finite; the message names the round, the batch and the samples.
     """
+    processes = lesson.runtime.processes
     optimizer = _optimizer(recipe, recipe.lr, recipe.weight_decay)(model.parameters())
     schedule = MultiStepLR(optimizer, recipe.milestones, recipe.gamma)
     losses = [float("nan")]
     model.train()
+    forward = lesson.runtime.trained(model)
     with torch.random.fork_rng():  # dropout draws from the global generator: lend it one that is ours
-        torch.manual_seed(derive_seed(lesson.seed, "forward", lesson.round))
+        torch.manual_seed(derive_seed(lesson.seed, "forward", lesson.round, processes.index))
         for epoch, batches in enumerate(lesson.epochs(recipe.epochs, recipe.batch_size)):
             if companion:
                 companion.start_epoch(epoch / recipe.epochs)
             losses = [
-                _step(model, task, lesson, optimizer, companion, number, batch) for number, batch in enumerate(batches)
+                _step(forward, task, lesson, optimizer, companion, number, batch)
+                for number, batch in enumerate(batches)
             ]
             schedule.step()
             lesson.on_epoch(epoch + 1, recipe.epochs)
+    processes.synchronise(model)  # each has the statistics of its own parts
     model.eval()
-    return sum(losses) / len(losses)
+    return sum(processes.joined(sum(losses) / len(losses))) / processes.count
 
 
 def _step(
-    model: nn.Module,
+    model: Callable[[Tensor], Tensor],
     task: Task,
     lesson: Lesson,
     optimizer: Optimizer,
@@ -112,8 +145,14 @@ def _step(
 class Companion:
     """A loss predictor that learns during the model's training, in the way its plan says."""
 
-    def __init__(self, predictor: AttachedPredictor, plan: PredictorPlan, recipe: TrainRecipe) -> None:
-        self.predictor, self.plan = predictor, plan
+    def __init__(
+        self,
+        predictor: AttachedPredictor,
+        plan: PredictorPlan,
+        recipe: TrainRecipe,
+        processes: Processes | None = None,
+    ) -> None:
+        self.predictor, self.plan, self.processes = predictor, plan, processes or Processes()
         self.predictor.reset_optimizer(_predictor_optimizer(plan, recipe))
         milestones, gamma = (
             (recipe.milestones, recipe.gamma) if plan.optimizer == "task" else (plan.milestones, PREDICTOR_GAMMA)
@@ -146,7 +185,8 @@ class Companion:
 
     def _ranks(self, per_sample: Tensor) -> bool:
         # The paper's sorter takes lists of one length only; its last, shorter batches train the model alone.
-        return self.plan.list_size is None or len(per_sample) == self.plan.list_size
+        whole = len(per_sample) * self.processes.count
+        return self.plan.list_size is None or whole == self.plan.list_size
 
 
 def fit_after(
@@ -156,9 +196,8 @@ def fit_after(
 
     They are read in `plan.passes` augmented passes over the labelled samples; the model is not touched.
     """
-    batches = [batch for one_pass in lesson.epochs(plan.passes, recipe.eval_batch_size, "fit") for batch in one_pass]
     predictor.fit(
-        batches,
+        lesson.passes(plan.passes, recipe.eval_batch_size),
         task.loss,
         steps=plan.hint_steps if plan.hint_steps and task.hints else plan.steps,
         lr=plan.lr,
@@ -167,15 +206,23 @@ def fit_after(
         lists=plan.lists,
         generator=generator(lesson.seed, "fit", lesson.round),
     )
+    lesson.runtime.processes.synchronise(predictor.head)
 
 
 def attach_predictor(
-    model: nn.Module, task: Task, plan: PredictorPlan, recipe: TrainRecipe, seed: int, example: Tensor
+    model: nn.Module,
+    task: Task,
+    plan: PredictorPlan,
+    recipe: TrainRecipe,
+    seed: int,
+    example: Tensor,
+    processes: Processes | None = None,
 ) -> AttachedPredictor:
     """A new loss predictor on the model, as the plan says: which taps, which inputs, which ranking loss.
 
     Args:
         example: [batch, ...] inputs of the model, to find the width of its layers.
+        processes: that train the model together; it ranks whole batches then.
     """
     taps = task.taps if plan.taps == "all" else task.taps[-1:]
     return attach(
@@ -190,6 +237,7 @@ def attach_predictor(
         hints=task.hints if plan.hint_steps else 0,
         generator=generator(seed, "predictor"),
         example=example,
+        gather=(processes or Processes()).gathered,
     )
 
 

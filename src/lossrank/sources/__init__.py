@@ -10,6 +10,7 @@ from lossrank.sources.base import (
     UnreadableSample,
     as_picture,
     gather,
+    moved,
     rows_of,
     stack,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "UnreadableSample",
     "as_picture",
     "gather",
+    "moved",
     "rows_of",
     "stack",
 ]

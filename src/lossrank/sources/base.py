@@ -21,6 +21,7 @@ __all__ = [
     "UnreadableSample",
     "as_picture",
     "gather",
+    "moved",
     "rows_of",
     "stack",
 ]
@@ -109,6 +110,13 @@ def gather(targets: Targets, rows: Tensor) -> Targets:
     return targets.index_select(0, rows)  # 15 times faster than targets[rows]
 
 
+def moved(targets: Targets, device: torch.device) -> Targets:
+    """A tensor, or each tensor of a tuple, on a device."""
+    if isinstance(targets, tuple):
+        return tuple(moved(part, device) for part in targets)
+    return targets.to(device)
+
+
 def stack(values: Sequence[Any], ids: Sequence[SampleId]) -> Targets:
     """Tensors, or tuples of tensors, put together along a new first dimension.
 
@@ -137,5 +145,5 @@ def as_picture(image: Tensor) -> Image.Image | None:
     if pixels.dtype != torch.uint8:
         low, high = pixels.min(), pixels.max()
         pixels = ((pixels - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
-    array = pixels.permute(1, 2, 0).contiguous().numpy()
+    array = pixels.permute(1, 2, 0).contiguous().cpu().numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)

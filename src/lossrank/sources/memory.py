@@ -40,7 +40,12 @@ class InMemory(Source):
         for chunk in chunks:
             ids = tuple(i for i in chunk if i not in self.unreadable) if self.unreadable else tuple(chunk)
             rows = self._look_up(ids)
-            yield Batch(ids, self._inputs.index_select(0, rows), gather(self._targets, rows))
+            inputs = self._inputs.index_select(0, rows.to(self._inputs.device))
+            yield Batch(ids, inputs, gather(self._targets, rows))
+
+    def place(self, device: torch.device) -> None:
+        """Keep the inputs on a device. Targets stay: they are looked up one by one."""
+        self._inputs = self._inputs.to(device)
 
     def targets(self, ids: Sequence[SampleId]) -> Targets:
         return gather(self._targets, self._look_up(ids))
