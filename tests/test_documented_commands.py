@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from lossrank import Project
+from lossrank.arguments import parser_of, spelled
 from lossrank.assembly import build_strategy
-from lossrank.cli import _parser, _spelled, main
+from lossrank.cli import COMMANDS, main
 from lossrank.config import dump_recipe, load_recipe
 from lossrank.datasets import load_digits
 from lossrank.errors import MissingExtra
@@ -37,8 +38,8 @@ SHOWN = [pytest.param(words, id=f"{page.name}: {' '.join(words)}"[:90]) for page
 @pytest.mark.parametrize("words", SHOWN)
 def test_every_command_line_is_one(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    words = [_spelled(word) for word in words]
-    parsed = _parser(words).parse_args(words, defaults=False)
+    words = [spelled(word) for word in words]
+    parsed = parser_of(COMMANDS, words).parse_args(words, defaults=False)
     given = dict(parsed[parsed.subcommand].items())
     if parsed.subcommand == "run":
         load_recipe(given.pop("recipe"), {name: value for name, value in given.items() if name != "out"})

@@ -19,6 +19,7 @@ ROOT = Path(lossrank.__file__).parent
 ORDER = (
     "errors",
     "config",
+    "arguments",
     "processes",
     "runtime",
     "seeding",

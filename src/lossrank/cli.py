@@ -1,17 +1,15 @@
-"""The command line. Each command is a typed function; its arguments and their meaning are read from it."""
+"""The command line: each command is a typed function, and what it takes is read from it."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentParser
-
-from lossrank.config import dump_recipe, load_recipe, recipe_parser
+from lossrank.arguments import parser_of, spelled
+from lossrank.config import dump_recipe, load_recipe
 from lossrank.errors import ConfigError, LossrankError
 from lossrank.label_studio_commands import label_studio
 from lossrank.project.layout import is_project
@@ -36,8 +34,8 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. A mistake of the user's is one line on stderr and status 2."""
-    arguments = [_spelled(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
-    parsed = _parser(arguments).parse_args(arguments, defaults=False)
+    arguments = [spelled(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    parsed = parser_of(COMMANDS, arguments).parse_args(arguments, defaults=False)
     given = dict(parsed[parsed.subcommand].items())
     try:
         _refuse_many(parsed.subcommand)
@@ -58,12 +56,6 @@ def _refuse_many(command: str) -> None:
             f"{count} processes were started for `lossrank {command}`; only `lossrank run` shares its work among them. "
             "A sweep gives each of its --jobs a GPU of its own"
         )
-
-
-def _spelled(argument: str) -> str:
-    """Options may be written with hyphens: `--max-memory` is `--max_memory`."""
-    name, equals, value = argument.partition("=")
-    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
 def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> int:
@@ -288,66 +280,3 @@ COMMANDS: dict[str, Callable[..., int]] = {
         label_studio,
     )
 }
-TAKES_RECIPE = frozenset({"run"})
-# Options that take no value.
-FLAGS = frozenset(
-    {
-        "print_config",
-        "more",
-        "allow_unasked",
-        "allow_changed",
-        "revise",
-        "keep_good",
-        "allow_different",
-        "selection_only",
-        "anew",
-        "everything",
-        "full",
-    }
-)
-SEVERAL = frozenset({"set"})  # options that take several values, each a text
-# Arguments without a name that come last, and how many of them.
-LAST: dict[tuple[str, str], tuple[str, type]] = {
-    ("compare", "runs"): ("+", Path),
-    ("retrain", "runs"): ("+", Path),
-    ("select", "unlabelled"): ("?", Path),
-    ("skip", "ids"): ("+", str),
-    ("retire", "ids"): ("+", str),
-    ("undo", "ids"): ("*", str),
-}
-
-
-def _parser(arguments: Sequence[str]) -> ArgumentParser:
-    """The parser. Only the command that is asked for learns its options: `lossrank --help` needs none of them."""
-    parser = ArgumentParser(
-        prog="lossrank",
-        print_config=None,  # ours prints the recipe, read from its file, rather than the parser's own defaults
-        description="Choose what to label next, by ranking how much the model will lose on it.",
-    )
-    commands = parser.add_subcommands(required=True)
-    for name, function in COMMANDS.items():
-        meaning = (function.__doc__ or "").splitlines()[0]
-        command = (
-            recipe_parser(print_config=None)
-            if name in TAKES_RECIPE and name in arguments
-            else ArgumentParser(print_config=None)
-        )
-        command.description = meaning
-        if name in arguments:
-            last = {argument: count for (of, argument), count in LAST.items() if of == name}
-            command.add_function_arguments(function, as_group=False, as_positional=True, skip={*FLAGS, *SEVERAL, *last})
-            for flag in sorted(FLAGS & inspect.signature(function).parameters.keys()):
-                spelled = dict.fromkeys((f"--{flag}", f"--{flag.replace('_', '-')}"))
-                command.add_argument(*spelled, action="store_true", help=_meaning(function, flag))
-            for option in sorted(SEVERAL & inspect.signature(function).parameters.keys()):
-                command.add_argument(f"--{option}", nargs="+", type=str, help=_meaning(function, option))
-            for argument, (count, kind) in last.items():
-                command.add_argument(argument, nargs=count, type=kind, help=_meaning(function, argument))
-        commands.add_subcommand(name, command, help=meaning)
-    return parser
-
-
-def _meaning(function: Callable[..., int], argument: str) -> str:
-    """What a function's docstring says of an argument."""
-    lines = [line.strip() for line in (function.__doc__ or "").splitlines()]
-    return next(line.partition(": ")[2] for line in lines if line.startswith(f"{argument}: "))
