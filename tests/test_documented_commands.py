@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import shlex
@@ -29,7 +30,13 @@ def commands(page: Path) -> list[list[str]]:
     """The command lines of a page's shell blocks, each as words after `lossrank`."""
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
     lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
-    return [words[1:] for words in lines if words and words[0].removeprefix(".venv/bin/") == "lossrank"]
+    return [words[words.index("lossrank") + 1 :] for words in map(_plain, lines) if "lossrank" in words]
+
+
+def _plain(words: list[str]) -> list[str]:
+    """The words of a line that runs lossrank, by its path or as `python -m` does; none of another line."""
+    words = [words[0].removeprefix(".venv/bin/"), *words[1:]] if words else []
+    return words if words[:1] == ["lossrank"] or ["-m", "lossrank"] in map(list, itertools.pairwise(words)) else []
 
 
 SHOWN = [pytest.param(words, id=f"{page.name}: {' '.join(words)}"[:90]) for page in PAGES for words in commands(page)]
@@ -131,7 +138,7 @@ def test_the_readme_from_the_first_command_to_the_last(small: Path) -> None:
 
 def test_the_paper_at_the_smallest_scale(small: Path) -> None:
     """A run as docs/reproduction.md has it; then what it chose is judged by fresh models alone."""
-    (words,) = (words for words in commands(ROOT / "docs" / "reproduction.md") if words[0] == "run")
+    words, *_ = (words for words in commands(ROOT / "docs" / "reproduction.md") if words[0] == "run")
     assert main(words) == 0
     folder = Path(words[words.index("--out") + 1])
     assert (

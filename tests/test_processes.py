@@ -127,6 +127,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, di
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")  # a machine may not know its own name
 
     def begin(out: Path, recipe: dict[str, Any]) -> subprocess.Popen[str]:
         file = tmp_path / "recipe.yaml"
