@@ -50,8 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refuse_many(command: str) -> None:
     """One run may be shared by several processes; every other command would be done several times."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count > 1 and command != "run":
+    if command == "run" or "WORLD_SIZE" not in os.environ:
+        return
+    from lossrank.processes import launched
+
+    if (count := launched()) > 1:
         raise ConfigError(
             f"{count} processes were started for `lossrank {command}`; only `lossrank run` shares its work among them. "
             "A sweep gives each of its --jobs a GPU of its own"
