@@ -194,6 +194,19 @@ def test_two_processes_killed_and_started_again_finish_what_one_would(
         assert len(ledger.asked()) == 96
 
 
+def test_two_processes_settle_on_one_strategy(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    options = {"folds": 2, "least": 8, "of": "entropy"}
+    recipe = recipe_of("auto", strategy_options=options, budget={"initial": 48, "step": 16, "final": 64})
+    first, _ = run(recipe_from(recipe), tmp_path / "one")
+    launched = start(tmp_path / "two", recipe)
+    told, _ = launched.communicate(timeout=300)
+    assert launched.returncode == 0, told
+    found, last = (json.loads(line) for line in (tmp_path / "two" / "rounds.jsonl").read_text().splitlines())
+    assert (found["chosen_by"], last["labelled"]) == (first["chosen_by"], 64)
+    one, two = (row["health"]["scores"]["uncertainty"]["spearman"][0] for row in (first, found))
+    assert two == pytest.approx(one, abs=0.02)
+
+
 def test_only_a_run_is_shared(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["demo"]) == 2
