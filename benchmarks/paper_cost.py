@@ -44,8 +44,7 @@ SETTINGS = (
 
 def forward_operations(recipe: Recipe, setting: Setting) -> int:
     """Of one picture."""
-    options = {k: v for k, v in recipe.model.options.items() if k != "weights"}
-    model = MODELS[recipe.model.name].build(setting.outputs, **options).eval()
+    model = MODELS[recipe.model.name].build(setting.outputs, **recipe.model.options).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, *setting.shape))
     return int(counter.get_total_flops())

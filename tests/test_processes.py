@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -19,19 +20,24 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from lossrank import LossPredictor, processes
+from lossrank.assembly import assemble
 from lossrank.cli import main
 from lossrank.config import TrainRecipe, recipe_from
 from lossrank.errors import ConfigError, TrainingError
+from lossrank.experiment import Watcher
+from lossrank.experiment import start as begin
 from lossrank.folder import load_weights
 from lossrank.ledger import Ledger
 from lossrank.pool import Pool
 from lossrank.processes import Processes
+from lossrank.rounds import ask_initial, play_round
 from lossrank.runs import run, weights_of
 from lossrank.runtime import Runtime
 from lossrank.seeding import generator
 from lossrank.sweep import _begin
 from lossrank.training import Lesson
 
+LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 NETS = """
 from torch import nn
 
@@ -132,8 +138,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, di
     def begin(out: Path, recipe: dict[str, Any]) -> subprocess.Popen[str]:
         file = tmp_path / "recipe.yaml"
         file.write_text(json.dumps(recipe))
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        command = [*launcher, "-m", "lossrank", "run", str(file), "--out", str(out)]
+        command = [*LAUNCHER, "-m", "lossrank", "run", str(file), "--out", str(out)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     return begin
@@ -205,6 +210,60 @@ def test_two_processes_settle_on_one_strategy(start: Callable[..., subprocess.Po
     assert (found["chosen_by"], last["labelled"]) == (first["chosen_by"], 64)
     one, two = (row["health"]["scores"]["uncertainty"]["spearman"][0] for row in (first, found))
     assert two == pytest.approx(one, abs=0.02)
+
+
+EXCHANGE = """
+import torch
+from torch import nn
+from lossrank.processes import processes
+
+here = processes()
+mine = float(here.index + 1)
+assert here.count == 2
+assert here.main == (here.index == 0)
+assert here.same(mine) == 1.0
+assert here.joined([mine]) == [[1.0], [2.0]]
+norm = nn.BatchNorm1d(1)
+nn.init.constant_(norm.weight, mine)
+norm.running_mean.fill_(mine)
+here.synchronise(norm)
+assert (norm.weight.item(), norm.running_mean.item()) == (1.0, 1.0)
+layer = nn.Linear(1, 1, bias=False)
+nn.init.constant_(layer.weight, 3.0)
+wrapped = here.parallel(layer)
+seen = wrapped(torch.tensor([[mine]]))
+whole = here.gathered(seen)
+assert whole.flatten().tolist() == [3.0, 6.0]
+assert not here.gathered(seen.detach()).requires_grad
+(whole ** 2).sum().backward()
+assert layer.weight.grad.item() == 30.0, layer.weight.grad  # of w**2 + (2 * w)**2 at 3
+"""
+
+
+def test_what_two_processes_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "exchange.py").write_text(EXCHANGE)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    done = subprocess.run([*LAUNCHER, str(tmp_path / "exchange.py")], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+class Another(Processes):
+    """Not the one that chooses."""
+
+    main = False  # type: ignore[assignment]
+
+
+def test_a_process_that_is_not_the_main_one_asks_nothing(tmp_path: Path) -> None:
+    recipe = recipe_from({"strategy": "entropy", "model": {"options": {"width": 4}}, "train": {"epochs": 1}})
+    experiment = assemble(recipe)
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ask_initial(experiment, ledger)
+        other = dataclasses.replace(experiment, runtime=dataclasses.replace(experiment.runtime, processes=Another()))
+        assert play_round(experiment, begin(experiment), ledger, 0, Watcher())["labelled"] == 40
+        asked = ledger.batch(1)
+        assert play_round(other, begin(other), ledger, 0, Watcher()) == {}
+        assert (ledger.batches(), ledger.batch(1)) == (2, asked)
 
 
 def test_only_a_run_is_shared(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

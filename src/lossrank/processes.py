@@ -7,6 +7,7 @@ normalisation and random augmentation know this process's part alone.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from datetime import timedelta
@@ -105,6 +106,8 @@ class _Launched(Processes):
         self._accelerator = Accelerator(
             cpu=not torch.cuda.is_available(), mixed_precision="no", kwargs_handlers=[patience]
         )
+        # Threads of a group that is still there when the interpreter ends may abort the process.
+        atexit.register(torch.distributed.destroy_process_group)
         self.index, self.count = self._accelerator.process_index, self._accelerator.num_processes
         self.device = self._accelerator.device
 
