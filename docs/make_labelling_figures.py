@@ -18,10 +18,10 @@ from pathlib import Path
 
 from PIL import Image
 from rich._export_format import CONSOLE_SVG_FORMAT
-from rich.console import Console
 
 from lossrank import project_commands
 from lossrank.cli import main as lossrank
+from lossrank.console import PlainConsole
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "tests" / "project"), str(HERE.parent / "tests" / "report")]
@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
 def _status(project: str) -> str:
     """What `lossrank status` prints, as a picture of a terminal in any font of even width: it loads none."""
     console = project_commands.console
-    project_commands.console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
+    project_commands.console = PlainConsole(record=True, width=100, file=io.StringIO(), force_terminal=True)
     try:
         assert lossrank(["status", project]) == 0
         form = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.S)

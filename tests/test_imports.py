@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ ROOT = Path(lossrank.__file__).parent
 # A module may import from those before it, and from its own family.
 ORDER = (
     "errors",
+    "console",
     "config",
     "arguments",
     "processes",
@@ -97,6 +99,13 @@ def test_imports_run_one_way(path: Path) -> None:
         return
     later = {name for name in imported_at_runtime(path) - {own} if ORDER.index(name) > ORDER.index(own)}
     assert not later, f"{own} imports {later}, which come after it"
+
+
+def test_one_console_prints_and_no_text_is_markup() -> None:
+    tags = re.compile(r"rich\.markup|\bConsole\(|Text\.from_markup|\[/\]|\[/?(?:bold|red|yellow|green)\]")
+    texts = {path: path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py") if path.name != "console.py"}
+    found = {path.name: tags.findall(text) for path, text in texts.items() if tags.search(text)}
+    assert not found, "lossrank.console.console prints everything and reads no markup; styles are given as Text"
 
 
 def test_public_names_exist_and_are_sorted() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from lossrank.arguments import parser_of, spelled
 from lossrank.config import dump_recipe, load_recipe
+from lossrank.console import printable
 from lossrank.errors import ConfigError, LossrankError
 from lossrank.label_studio_commands import label_studio
 from lossrank.project.layout import is_project
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_many(parsed.subcommand)
         return COMMANDS[parsed.subcommand](**given)
     except LossrankError as error:
-        print(f"lossrank: {error}", file=sys.stderr)
+        print(f"lossrank: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lossrank: stopped; the same command continues where this one was", file=sys.stderr)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
-from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from lossrank.assembly import assemble, build_strategy, load_data
 from lossrank.compare import all_sheets, read_comparison, verdict, write_comparison
 from lossrank.compare.sheets import Sheet, text
 from lossrank.config import BudgetRecipe, ModelRecipe, Recipe, TrainRecipe, changed, recipe_from
+from lossrank.console import bold, console
 from lossrank.datasets import ImageData
 from lossrank.errors import ConfigError, LossrankError
 from lossrank.experiment import Watcher
@@ -35,7 +35,6 @@ from lossrank.sweep_table import sweep_table
 __all__ = [
     "DEMO",
     "compare_runs",
-    "console",
     "list_strategies",
     "progress_bars",
     "retrain_runs",
@@ -55,15 +54,14 @@ DEMO = Recipe(
 
 DEMO_STRATEGIES = ("random", "entropy", "ll4al", "l2r-al", "lossrank")
 
-console = Console()
-
 
 def run_demo(out: Path, seeds: int, jobs: int) -> int:
     """Play the demo, print its table, write its page."""
     begin = time.monotonic()
     console.print(
-        f"[bold]lossrank demo[/]: {len(DEMO_STRATEGIES)} strategies x {seeds} seeds on 1,797 handwritten digits, "
-        f"{DEMO.budget.initial} to {DEMO.budget.final} labels\n"
+        bold("lossrank demo:"),
+        f"{len(DEMO_STRATEGIES)} strategies x {seeds} seeds on 1,797 handwritten digits, "
+        f"{DEMO.budget.initial} to {DEMO.budget.final} labels\n",
     )
     work = plan(DEMO, DEMO_STRATEGIES, range(seeds), out)
     failed = _watched_sweep(work, jobs)
@@ -73,7 +71,7 @@ def run_demo(out: Path, seeds: int, jobs: int) -> int:
     page = write_report(
         [job.folder for job in work], out / "report.html", title="lossrank demo", thumbnail=_thumbnails(DEMO)
     )
-    console.print(f"\nDone in {time.monotonic() - begin:.0f} s. Open [bold]{page}[/]")
+    console.print(f"\nDone in {time.monotonic() - begin:.0f} s. Open", bold(page))
     return 0
 
 
@@ -101,7 +99,8 @@ def run_recipe(recipe: Recipe, out: Path) -> int:
             bars.console.print(f"{row['labelled']:>7} labels  {_told(row)}")
 
         run(recipe, out, experiment, Watcher(on_stage, on_epoch, on_row))
-    console.print(f"Everything is in [bold]{out}[/]; a page about it: lossrank report {out}")
+    console.print("Everything is in", bold(out))
+    console.print(f"A page about it: lossrank report {out}")
     return 0
 
 
@@ -112,7 +111,7 @@ def write_page(runs: Path, out: Path | None, title: str) -> int:
         [runs], out or runs / "report.html", title=title, thumbnail=_thumbnails(recipe_from(found[0].recipe))
     )
     print_table(console, final_table(found))
-    console.print(f"\nOpen [bold]{page}[/]")
+    console.print("\nOpen", bold(page))
     return 0
 
 
@@ -132,7 +131,8 @@ def run_sweep(
         ]
     with Live(console=console, refresh_per_second=2) as live:
         failed = sweep(work, jobs, lambda progress: live.update(sweep_table(progress)))
-    console.print(f"Everything is in [bold]{out}[/]; what it shows: lossrank compare {out}")
+    console.print("Everything is in", bold(out))
+    console.print(f"A comparison of the runs: lossrank compare {out}")
     return _report_failures(failed) if failed else 0
 
 
@@ -152,10 +152,11 @@ def compare_runs(
         if sheet.name == "summary":
             console.print(_sheet(sheet))
     for line in verdict(found):
-        console.print(escape(line))
+        console.print(line)
     for note in found.notes:
-        console.print(f"[yellow]note[/] {escape(note)}")
-    console.print(f"\nOpen [bold]{page}[/]; tables and figures lie beside it")
+        console.print(Text("note", "yellow"), note)
+    console.print("\nOpen", bold(page))
+    console.print("Tables and figures are in the same folder")
     return 0
 
 
@@ -164,7 +165,7 @@ def retrain_runs(runs: Sequence[Path]) -> int:
     failed: dict[Path, str] = {}
     folders = [run.folder for run in find_runs(runs)]
     for place, folder in enumerate(folders, 1):
-        console.print(f"{place} of {len(folders)}: {escape(str(folder))}")
+        console.print(f"{place} of {len(folders)}: {folder}")
         try:
             retrain(folder, watcher=Watcher(on_row=lambda row: console.print(f"{row['labelled']:>7} {_told(row)}")))
         except LossrankError as error:
@@ -183,7 +184,7 @@ def list_strategies() -> int:
         try:
             _describe(name, plugins.load(point), point.value)
         except ConfigError as error:  # one broken package hides no other
-            console.print(f"[bold]{name}[/] [red]{escape(str(error))}[/]")
+            console.print(bold(name), Text(str(error), "red"))
     return 0
 
 
@@ -191,8 +192,8 @@ def _describe(name: str, kind: type[Strategy], origin: str = "") -> None:
     needs = ", ".join(sorted(kind.needs)) or "nothing"
     source = "; ".join(filter(None, (kind.paper, origin)))
     told = (kind.__doc__ or "says nothing of itself").strip().splitlines()[0]
-    console.print(f"[bold]{name}[/]  {escape(told)}")
-    console.print(f"    needs {needs}; costs {kind.cost}; {escape(source)}", style="dim")
+    console.print(bold(name), "", told)
+    console.print(f"    needs {needs}; costs {kind.cost}; {source}", style="dim")
 
 
 def _watched_sweep(jobs: Sequence[Job], processes: int) -> dict[Path, str]:
@@ -217,19 +218,19 @@ def _watched_sweep(jobs: Sequence[Job], processes: int) -> dict[Path, str]:
 def _sheet(sheet: Sheet) -> Table:
     table = Table(title=sheet.title, title_justify="left", caption=sheet.caption, caption_justify="left")
     for column in sheet.columns:
-        table.add_column(escape(column), justify="left" if column == sheet.columns[0] else "right")
+        table.add_column(column, justify="left" if column == sheet.columns[0] else "right")
     for row in sheet.rows:
-        table.add_row(*(escape(text(cell)) for cell in row))
+        table.add_row(*(text(cell) for cell in row))
     return table
 
 
 def progress_bars() -> Progress:
     return Progress(
-        TextColumn("{task.description:<14}"),
+        TextColumn("{task.description:<14}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
     )
 
@@ -243,7 +244,7 @@ def _told(row: dict[str, Any]) -> str:
 
 def _report_failures(failed: dict[Path, str]) -> int:
     for folder, why in failed.items():
-        console.print(f"[red]failed[/] {folder}: {escape(why)}")
+        console.print(Text("failed", "red"), f"{folder}: {why}")
     console.print("The other runs are finished; the same command tries these again")
     return 1
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from lossrank.bridges.label_studio import NotPushed, Server, pull, push
+from lossrank.console import console
 from lossrank.errors import ConfigError, listed
 from lossrank.project import Project
 
 __all__ = ["label_studio"]
-
-console = Console()
 
 
 def label_studio(
@@ -55,7 +53,7 @@ def label_studio(
         if what == "push" or (what == "sync" and opened.ledger.open_questions()):
             _push(opened, server, served_below, anew)
         found = opened.status()
-    console.print(f"Next: {escape(found.next)}")
+    console.print(f"Next: {found.next}")
     return 0
 
 
@@ -71,14 +69,14 @@ def _push(project: Project, server: Server, served_below: Path | None, anew: boo
     counts = ((told.added, "added"), (told.there, "there already"), (told.doubles, "double tasks removed"))
     console.print(", ".join(f"{count} {name}" for count, name in counts if count) or "nothing to add")
     if told.missing:
-        console.print(f"[yellow]left out[/] {len(told.missing)} without a picture: {escape(listed(told.missing))}")
+        console.print(Text("left out", "yellow"), f"{len(told.missing)} without a picture: {listed(told.missing)}")
     console.print(f"Label at {told.link.url}/projects/{told.link.number}", highlight=False)
 
 
 def _pull(project: Project, server: Server, everything: bool, allow_changed: bool) -> None:
     told = pull(project, server, everything=everything, allow_changed=allow_changed)
     for line in told.left_out:
-        console.print(f"[yellow]left out[/] {escape(line)}", highlight=False)
+        console.print(Text("left out", "yellow"), line, highlight=False)
     counts = (
         (told.new, "new answers"),
         (told.corrected, "corrected"),

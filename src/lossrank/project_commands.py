@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from lossrank.console import bold, console
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.exchange import Question, Vocabulary
 from lossrank.project import Project
@@ -30,8 +30,6 @@ __all__ = [
     "undo",
     "write_page_of",
 ]
-
-console = Console()
 
 
 def init(
@@ -66,7 +64,7 @@ def init(
     names = [name.strip() for name in given.get(wanted or "", "").split(",") if name.strip()]
     folder = out or images.with_name(f"{images.resolve().name}-project")
     with Project.init(folder, images, task, names, test=test, initial=initial, step=step) as project:
-        console.print(f"{project.status().pool} pictures. The recipe, to be edited: [bold]{folder / 'recipe.yaml'}[/]")
+        console.print(f"{project.status().pool} pictures. The recipe, to be edited:", bold(folder / "recipe.yaml"))
         console.print(f"Next: lossrank select {folder}")
     return 0
 
@@ -82,10 +80,10 @@ def status(project: Path) -> int:
     console.print(counts(found))
     if found.rounds:
         console.print(rounds_table(found))
-        console.print(f"Chosen by: {escape(found.rounds[-1]['reason'])}")
+        console.print(f"Chosen by: {found.rounds[-1]['reason']}")
     if found.forecast is not None:
         console.print(expected(found.forecast, found.rounds[-1]["metric"]["unit"]))
-    console.print(f"Next: {escape(found.next)}")
+    console.print(f"Next: {found.next}")
     return 0
 
 
@@ -104,12 +102,12 @@ def select_batch(project: Path, n: int | None = None, more: bool = False, out: P
         if out is not None and questions:
             opened.export(out)
     if not questions:
-        console.print(f"Nothing is left to ask. Next: {escape(found.next)}")
+        console.print(f"Nothing is left to ask. Next: {found.next}")
         return 0
     _print_questions(questions, project)
     if out is not None:
-        console.print(f"The questions are in [bold]{out}[/]")
-    console.print(f"Next: {escape(found.next)}")
+        console.print("The questions are in", bold(out))
+    console.print(f"Next: {found.next}")
     return 0
 
 
@@ -123,7 +121,7 @@ def export(project: Path, out: Path, format: str | None = None) -> int:
     """
     with Project.open(project) as opened:
         count = opened.export(out, format)
-    console.print(f"{count} questions are in [bold]{out}[/], the one to answer first in front")
+    console.print(f"{count} questions, the one to answer first in front, are in", bold(out))
     return 0
 
 
@@ -161,7 +159,7 @@ def ingest(
         )
         found = opened.status()
     for line in done.left_out:
-        console.print(f"[yellow]left out[/] {escape(line)}", highlight=False)
+        console.print(Text("left out", "yellow"), line, highlight=False)
     parts = (
         (done.new, "new answers"),
         (done.corrected, "corrected"),
@@ -172,7 +170,7 @@ def ingest(
     )
     told = [f"{count} {what}" for count, what in parts if count]
     console.print(", ".join(told) or "no answers in it")
-    console.print(f"Next: {escape(found.next)}")
+    console.print(f"Next: {found.next}")
     return 0
 
 
@@ -201,7 +199,7 @@ def revise(project: Path, sample: str, answer: str, source: str = "command line"
     """
     with Project.open(project) as opened:
         opened.revise({sample: _answer(answer, opened.vocabulary)}, source)
-    console.print(f"{escape(sample)} is now {escape(answer)}")
+    console.print(f"{sample} is now {answer}")
     return 0
 
 
@@ -215,7 +213,7 @@ def undo(project: Path, ids: list[str] | None = None) -> int:
     with Project.open(project) as opened:
         taken = opened.undo(ids or None, "command line")
     what = f"{len(taken)} of kind {taken[0].kind}" if len({e.kind for e in taken}) == 1 else f"{len(taken)}"
-    console.print(f"Taken back: {what}, from {escape(taken[-1].source)}: {escape(listed(e.sample for e in taken))}")
+    console.print(f"Taken back: {what}, from {taken[-1].source}: {listed(e.sample for e in taken)}")
     return 0
 
 
@@ -250,7 +248,7 @@ def write_page_of(project: Path, out: Path | None) -> int:
 
     with Project.open(project) as opened:
         page = write_project_page(opened, out or project / "report.html")
-    console.print(f"Open [bold]{page}[/]")
+    console.print("Open", bold(page))
     return 0
 
 

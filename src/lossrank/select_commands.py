@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rich.markup import escape
+from rich.text import Text
 
 from lossrank.assembly import assemble
 from lossrank.choosing import choose
 from lossrank.collect import Measurement, measure
-from lossrank.commands import console, progress_bars
+from lossrank.commands import progress_bars
 from lossrank.config import ModelRecipe, Recipe, TrainRecipe
+from lossrank.console import bold, console
 from lossrank.datasets import load_folder, load_unlabelled
 from lossrank.errors import ConfigError
 from lossrank.experiment import Watcher, learn, look, start
@@ -72,8 +73,8 @@ def select_once(
     _write_choice(out, choice.asked)
     _tell_health(measure(view, experiment.test, data.test.ids, experiment.strategy.score), len(data.test))
     for sample, why in {**data.train.unreadable, **pool.unreadable}.items():
-        console.print(f"[yellow]left out[/] {escape(sample)}: {escape(why)}")
-    console.print(f"The {len(choice.asked)} images to label next are in [bold]{out}[/], the most useful first")
+        console.print(Text("left out", "yellow"), f"{sample}: {why}")
+    console.print(f"The {len(choice.asked)} images to label next, the most useful first, are in", bold(out))
     return 0
 
 

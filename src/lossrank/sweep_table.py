@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
 
 from lossrank.sweep import Job, Progress
@@ -24,7 +23,7 @@ def sweep_table(progress: Progress) -> Table:
     for name in ("done", "running", "left", "failed", "rounds"):
         table.add_column(name, justify="right")
     for name, jobs in groups.items():
-        table.add_row(escape(name), *map(str, _counts(jobs, progress)))
+        table.add_row(name, *map(str, _counts(jobs, progress)))
     return table
 
 
@@ -51,7 +50,7 @@ def _caption(progress: Progress) -> str:
     told = "" if seconds is None else f", about {_clock(seconds)} to go"
     lines = [f"{_clock(progress.seconds)} so far{told}"]
     shown = list(progress.failed.items())[:FAILED_SHOWN]
-    lines += [f"failed: {escape(folder.name)}: {escape(why)}" for folder, why in shown]
+    lines += [f"failed: {folder.name}: {why}" for folder, why in shown]
     return "\n".join(lines)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
+from lossrank.console import PlainConsole
 from lossrank.exchange import Question
 from lossrank.project.status import Forecast
 from lossrank.project.terminal import expected, questions_table
 
 
 def lines(shown: RenderableType) -> list[str]:
-    console = Console(width=80, file=io.StringIO(), record=True)
+    console = PlainConsole(width=80, file=io.StringIO(), record=True)
     console.print(shown)
     return [" ".join(line.split()) for line in console.export_text().splitlines()]
 

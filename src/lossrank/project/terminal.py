@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lossrank.exchange import Question
 from lossrank.project.status import Forecast, Status
@@ -15,10 +15,11 @@ __all__ = ["SHOWN", "counts", "expected", "questions_table", "rounds_table"]
 SHOWN = 10  # questions of a batch that are printed
 
 
-def counts(found: Status) -> str:
-    """How many samples are where, in a line of markup."""
+def counts(found: Status) -> Text:
+    """The number of samples in each state, in one line."""
     names = ("pool", "labelled", "open", "skipped", "corrected", "retired")
-    return "   ".join(f"{name} [bold]{getattr(found, name)}[/]" for name in names)
+    parts = (Text.assemble(f"{name} ", (str(getattr(found, name)), "bold")) for name in names)
+    return Text("   ").join(parts)
 
 
 def rounds_table(found: Status) -> Table:
@@ -51,7 +52,7 @@ def questions_table(questions: Sequence[Question]) -> Table:
         said = q.prediction.get("count") if isinstance(q.prediction, dict) else q.prediction
         says = said if isinstance(said, str | int | float) else ""
         sure = "" if q.confidence is None else f" {q.confidence:.0%}"
-        table.add_row(str(q.rank), escape(q.sample), "" if q.score is None else f"{q.score:.3g}", f"{says}{sure}")
+        table.add_row(str(q.rank), q.sample, "" if q.score is None else f"{q.score:.3g}", f"{says}{sure}")
     return table
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.config import BY_STRATEGY, settings
+from lossrank.console import printable
 
 __all__ = [
     "MetricInfo",
@@ -152,7 +153,7 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
 
 def visible(text: object) -> str:
     """Text in which nothing hides: control, direction and undecodable characters are written as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
+    return printable(str(text), keep="")
 
 
 def _place(strategy: str) -> tuple[int, str]:
