@@ -59,7 +59,7 @@ def test_a_missing_or_strange_file_is_named(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.yaml")
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n")
-    with pytest.raises(ConfigError, match="holds a list"):
+    with pytest.raises(ConfigError, match="got a list"):
         load_recipe(path)
 
 

@@ -17,6 +17,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from lossrank.errors import ConfigError, unknown_name
+from lossrank.parsing import read_yaml_mapping
 
 __all__ = [
     "BudgetRecipe",
@@ -228,15 +229,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         ConfigError: the file is missing or no mapping, a field does not exist (the nearest name is offered),
             or a value has another type than the field.
     """
-    try:
-        mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"there is no recipe at {path}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{path} holds a {type(mapping).__name__}; a recipe is a mapping of fields to values")
-    return recipe_from(_merged(mapping, overrides or {}))
+    return recipe_from(_merged(read_yaml_mapping(Path(path)), overrides or {}))
 
 
 def recipe_from(mapping: Mapping[str, Any]) -> Recipe:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import platform
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lossrank.errors import RunError
+from lossrank.parsing import parse_json, whole_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,60 +31,65 @@ __all__ = [
     "write_atomic",
 ]
 
+BLOCK = 1 << 16
+
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there whole or not at all.
 
     Raises:
-        RunError: the disk is full or read-only; the file that was there before is untouched.
+        RunError: the disk is full or read-only; the file that was there before is untouched, and no space is held.
     """
     data = content.encode() if isinstance(content, str) else content
     part = path.with_name(path.name + ".part")
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
         _sync_folder(path.parent)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line and wait for the disk.
+    """Append one line and wait for the disk. Only the holder of the folder's lock may call this.
+
+    An unfinished last line, which a killed writer left, is cut off first.
 
     Raises:
         RunError: the disk is full or read-only; the lines before are untouched.
     """
-    with _explained(path), path.open("ab") as file:
-        file.write(line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_folder(path.parent)
+    with _explained(path), path.open("ab+", buffering=0) as file:
+        end = _end_of_last_line(file)
+        os.ftruncate(file.fileno(), end)
+        rest = memoryview(line.encode() + b"\n")
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(file.fileno(), end)
+            raise
+        _sync_folder(path.parent)
 
 
 def read_lines(path: Path) -> list[str]:
-    """The whole lines of a file of JSON lines; a last line that a crash tore is cut off the file.
+    """The whole lines of a file of JSON lines. The file is left alone: an unfinished last line is ignored.
 
     Raises:
-        RunError: a line before the last is no JSON.
+        RunError: a line is no JSON; names file and line.
     """
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with _explained(path):
-            os.truncate(path, len(whole))
-    lines = whole.decode().splitlines()
+    lines = whole_lines(path)
     for number, line in enumerate(lines, 1):
-        try:
-            json.loads(line)
-        except json.JSONDecodeError:
-            raise RunError(
-                f"{path} line {number} is damaged: {line[:80]!r}; it was changed after it was written"
-            ) from None
-    return lines
+        parse_json(line, f"{path} line {number}")
+    return [line.decode() for line in lines]
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
@@ -106,7 +112,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError:
         raise RunError(f"the weights {path} are missing: the run cannot continue without them") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise RunError(f"the weights {path} are damaged: {error}") from error
 
 
@@ -127,8 +133,13 @@ class FolderLock:
             holder = os.read(self._file, 200).decode(errors="replace") or "another process"
             os.close(self._file)
             raise RunError(f"{self.folder} is in use by {holder}; one process at a time can work in it") from None
-        os.truncate(self._file, 0)
-        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        try:
+            with _explained(self.folder / "lock"):
+                os.truncate(self._file, 0)
+                os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        except RunError:
+            os.close(self._file)
+            raise
         return self
 
     def __exit__(
@@ -162,11 +173,26 @@ def _explained(path: Path) -> Iterator[None]:
             errno.ENOSPC: "the disk is full",
             errno.EROFS: "the disk is read-only",
             errno.EACCES: "no permission",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EFBIG: "the file would be larger than this process may write",
         }
         reason = reasons.get(error.errno or 0, error.strerror)
         raise RunError(
             f"{path} could not be written: {reason}. Everything finished before is kept; run again"
         ) from error
+
+
+def _end_of_last_line(file: FileIO) -> int:
+    """Offset behind the last line feed."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - BLOCK)
+        file.seek(begin)
+        found = file.read(end - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,8 +18,9 @@ from lossrank.config import load_recipe
 from lossrank.datasets import ImageData
 from lossrank.errors import RunError
 from lossrank.experiment import Watcher, learn, look, start
-from lossrank.folder import FolderLock, append_line, read_lines
+from lossrank.folder import FolderLock, append_line
 from lossrank.ledger import Ledger
+from lossrank.parsing import read_rows
 
 __all__ = ["SELECTION", "retrain"]
 
@@ -43,8 +44,8 @@ def retrain(folder: str | Path, data: ImageData | None = None, watcher: Watcher 
     experiment = assemble(dataclasses.replace(recipe, predictor={}), data)
     metric = experiment.task.metric()
     with FolderLock(folder), Ledger.open(folder / "ledger.sqlite") as ledger:
-        finished = len(read_lines(folder / "rounds.jsonl"))
-        rows = [json.loads(line) for line in read_lines(folder / SELECTION)]
+        finished = len(read_rows(folder / "rounds.jsonl"))
+        rows = read_rows(folder / SELECTION)
         for number in range(len(rows), finished):
             labels = ledger.labelled(up_to_batch=number)
             learner = start(experiment)

@@ -27,11 +27,11 @@ from lossrank.folder import (
     append_line,
     environment,
     load_weights,
-    read_lines,
     save_weights,
     write_atomic,
 )
 from lossrank.ledger import Ledger
+from lossrank.parsing import check_format, read_rows
 from lossrank.rounds import ask_initial, play_round
 
 __all__ = ["FORMAT", "run", "weights_of"]
@@ -101,13 +101,11 @@ def _folder(recipe: Recipe, out: Path) -> Iterator[tuple[Ledger, list[dict[str, 
         write_atomic(out / "environment.json", json.dumps(environment() | {"format": FORMAT}, indent=2))
         write_atomic(told, dump_recipe(recipe))
     with Ledger.open(out / "ledger.sqlite") as ledger:
-        yield ledger, [json.loads(line) for line in read_lines(out / "rounds.jsonl")]
+        yield ledger, read_rows(out / "rounds.jsonl", ("round",))
 
 
 def _refuse_another(recipe: Recipe, out: Path) -> None:
-    written = json.loads((out / "environment.json").read_text(encoding="utf-8")).get("format", FORMAT)
-    if written > FORMAT:
-        raise RunError(f"{out} was written in format {written} by a newer lossrank; this one reads up to {FORMAT}")
+    check_format(out / "environment.json", FORMAT)
     different = differences(load_recipe(out / "recipe.yaml"), recipe)
     if different:
         fields = "; ".join(f"{name} is {new!r} and was {old!r}" for name, (old, new) in different.items())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import multiprocessing
 import os
 import threading
@@ -24,6 +23,7 @@ import yaml
 
 from lossrank.config import Recipe, changed, recipe_from
 from lossrank.errors import ConfigError, listed
+from lossrank.parsing import read_rows
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -59,10 +59,8 @@ class Job:
     folder: Path
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of the finished rounds. Read while the run writes, so a torn last line is left alone."""
-        path = self.folder / "rounds.jsonl"
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0] if path.is_file() else ""
-        return [json.loads(line) for line in whole.splitlines()]
+        """The rows of the finished rounds. The run may be writing: an unfinished last line is ignored."""
+        return read_rows(self.folder / "rounds.jsonl")
 
     def done(self) -> int:
         """How many rounds are finished; cheaper than `rows`."""

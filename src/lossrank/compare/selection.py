@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from lossrank.errors import RunError
+from lossrank.parsing import read_rows
 from lossrank.report import Run
 from lossrank.retrain import SELECTION
 
@@ -19,9 +19,10 @@ def retrained(run: Run) -> Run:
         RunError: no fresh model was trained, or a line is damaged.
     """
     path = run.folder / SELECTION
+    if not path.is_file():
+        raise RunError(f"{run.folder} has no {SELECTION}: `lossrank retrain {run.folder}` trains fresh models")
     try:
-        lines = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
-        found = {row["round"]: row for row in map(json.loads, lines)}
+        found = {row["round"]: row for row in read_rows(path)}
         rows = tuple(
             dataclasses.replace(
                 row, value=float(found[row.round]["metric"]["value"]), test_loss=found[row.round]["test_loss"]
@@ -29,10 +30,6 @@ def retrained(run: Run) -> Run:
             for row in run.rows
             if row.round in found
         )
-    except FileNotFoundError:
-        raise RunError(
-            f"{run.folder} has no {SELECTION}: `lossrank retrain {run.folder}` trains fresh models"
-        ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged: {error}; remove it and run `lossrank retrain {run.folder}`") from None
     return dataclasses.replace(run, rows=rows)

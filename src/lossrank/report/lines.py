@@ -59,7 +59,7 @@ def read_objects(path: Path) -> list[Line]:
     for number, text in enumerate(texts, start=1):
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RunError(f"{path}, line {number} is no JSON; only the last line may be cut short") from None
         if not isinstance(line, dict):
             raise RunError(f"{path}, line {number} holds {type(line).__name__}; a round is a JSON object")

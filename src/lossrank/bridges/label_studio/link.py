@@ -21,8 +21,9 @@ from typing import Any
 
 from lossrank.bridges.label_studio.client import Gone, Server
 from lossrank.errors import BridgeError, RunError
-from lossrank.folder import append_line, read_lines, write_atomic
+from lossrank.folder import append_line, write_atomic
 from lossrank.ledger import Ledger, SampleId
+from lossrank.parsing import read_rows
 
 __all__ = ["FOLDER", "SAMPLE", "Link", "Memory", "NotPushed", "Task", "tasks_of"]
 
@@ -83,7 +84,7 @@ class Memory:
 
     def seen(self) -> dict[SampleId, tuple[int, str]]:
         """Of each sample the annotation that is in the ledger: its number, and when it was last changed."""
-        rows = map(json.loads, read_lines(self.folder / "seen.jsonl"))
+        rows = read_rows(self.folder / "seen.jsonl", ("sample", "annotation", "updated"))
         return {row["sample"]: (row["annotation"], row["updated"]) for row in rows}
 
     def note(self, rows: Iterable[tuple[SampleId, int, str]]) -> None:
