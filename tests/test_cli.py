@@ -11,6 +11,7 @@ from PIL import Image
 
 from lossrank.cli import main
 from lossrank.datasets import load_digits
+from lossrank.spreadsheet import plain
 
 QUICK = ["--train.epochs", "2", "--model.options.width", "4"]
 
@@ -68,13 +69,16 @@ def test_a_mistake_is_one_line_and_status_2(recipe: Path, capsys: pytest.Capture
 def test_select_writes_the_ids_to_label_next(pictures: tuple[Path, Path], tmp_path: Path) -> None:
     labelled, unlabelled = pictures
     (unlabelled / "sub" / "broken.png").write_bytes(b"not a picture")
+    for number, picture in enumerate(sorted(unlabelled.rglob("*[0-9].png"))):
+        picture.rename(unlabelled / f"=1+{number}.png")  # which a spreadsheet would compute
     out = tmp_path / "next.csv"
     options = ["--n", "7", "--out", str(out), "--image_size", "8", "--epochs", "3"]
     assert main(["select", str(labelled), str(unlabelled), *options]) == 0
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5", "6", "7"]
     assert len({row["id"] for row in rows}) == 7
-    assert all((unlabelled / row["id"]).is_file() for row in rows)
+    assert all(row["id"].startswith("'=") for row in rows)
+    assert all((unlabelled / plain(row["id"])).is_file() for row in rows)
     assert not any("broken" in row["id"] for row in rows)
     scores = [float(row["score"]) for row in rows]
     assert scores == sorted(scores, reverse=True)

@@ -21,6 +21,7 @@ ORDER = (
     "errors",
     "console",
     "parsing",
+    "spreadsheet",
     "config",
     "arguments",
     "processes",

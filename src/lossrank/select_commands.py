@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,6 +21,7 @@ from lossrank.experiment import Watcher, learn, look, start
 from lossrank.folder import write_atomic
 from lossrank.frozen import freeze
 from lossrank.ledger import SampleId
+from lossrank.spreadsheet import csv_text
 
 __all__ = ["select_once"]
 
@@ -79,11 +78,8 @@ def select_once(
 
 
 def _write_choice(out: Path, asked: Sequence[tuple[SampleId, float | None]]) -> None:
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(["rank", "id", "score"])
-    writer.writerows((rank, sample, "" if score is None else score) for rank, (sample, score) in enumerate(asked, 1))
-    write_atomic(out, table.getvalue())
+    rows = [(rank, sample, score) for rank, (sample, score) in enumerate(asked, 1)]
+    write_atomic(out, csv_text([("rank", "id", "score"), *rows]))
 
 
 def _tell_health(measured: Measurement, held_out: int) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lossrank.errors import ConfigError, DataError
 from lossrank.exchange import Question, Vocabulary, read_answers, write_questions
-from lossrank.exchange.table import plain, safe
+from lossrank.spreadsheet import plain, safe
 
 ANIMALS = Vocabulary("classification", ("cat", "dog", "=1+1"))
 POSE = Vocabulary("pose", ("left_hand", "right_hand"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from lossrank.report.facts import safe, what_was_run
 from lossrank.report.inline import inline_svg
 from lossrank.report.page import number_table, shell
 from lossrank.report.plots import Style, class_figure, curve_figure, plot_settings, styles
+from lossrank.spreadsheet import csv_text
 
 __all__ = ["to_csv", "to_markdown", "write_comparison"]
 
@@ -41,11 +40,7 @@ def write_comparison(found: Comparison, out: Path, target: float | None = None) 
 
 def to_csv(sheet: Sheet) -> str:
     """The table in full precision; nothing where there is no value."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(sheet.columns)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in sheet.rows)
-    return out.getvalue()
+    return csv_text([sheet.columns, *sheet.rows])
 
 
 def to_markdown(found: Comparison, sheets: Sequence[Sheet]) -> str:

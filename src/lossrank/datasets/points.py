@@ -16,6 +16,7 @@ from lossrank.datasets.base import hash_share
 from lossrank.datasets.counting import IN_MEMORY, CountingData, Picture, Scale, counting_data
 from lossrank.errors import ConfigError, DataError
 from lossrank.ledger import SampleId
+from lossrank.spreadsheet import plain
 
 __all__ = ["load_points"]
 
@@ -92,7 +93,7 @@ def _of_csv(text: str, path: Path) -> dict[SampleId, Points]:
         raise DataError(f"{path} has the columns {', '.join(columns) or 'none'}; {EXPECTED}")
     found: dict[SampleId, Points] = {}
     for row in rows:
-        name, x, y = ((row[column] or "").strip() for column in ("image", "x", "y"))
+        name, x, y = (plain(row[column] or "").strip() for column in ("image", "x", "y"))
         if not name:
             raise DataError(f"line {rows.line_num} of {path} names no image; {EXPECTED}")
         points = found.setdefault(name, [])

@@ -17,6 +17,7 @@ from lossrank.datasets.folder import IN_MEMORY, files_pool
 from lossrank.errors import ConfigError, DataError, listed, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool
+from lossrank.spreadsheet import plain
 
 __all__ = ["RegressionData", "load_values", "regression_data"]
 
@@ -168,7 +169,7 @@ def _read(path: Path, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[Samp
             if len(cells) != len(head):
                 raise DataError(f"{where} has {len(cells)} cells; expected are {len(head)}: {', '.join(head)}")
             row = dict(zip(head, cells, strict=True))
-            sample = row[key].strip()
+            sample = plain(row[key]).strip()
             if not sample or sample in found:
                 raise DataError(f"{where}: " + (f"{sample!r} stands there twice" if sample else f"no {key}"))
             found[sample] = tuple(_number(row[name], f"{where}, {name}") for name in names)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,16 @@ from typing import Any
 from lossrank.errors import DataError
 from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, decoded
 from lossrank.folder import write_atomic
+from lossrank.spreadsheet import csv_text, plain
 
-__all__ = ["plain", "read_table", "safe", "write_table"]
+__all__ = ["read_table", "write_table"]
 
 COLUMNS = ("rank", "id", "score", "prediction", "confidence", "answer", "skip")
-FORMULA = re.compile(r"^'*[=+\-@\t\r]")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def write_table(path: Path, questions: Sequence[Question], vocabulary: Vocabulary, pictures: Path) -> None:
-    table = io.StringIO()
-    writer = csv.writer(table, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    writer.writerow(COLUMNS)
-    for q in questions:
-        prediction = "" if q.prediction is None else _cell(q.prediction)
-        writer.writerow([q.rank, safe(q.sample), _or_empty(q.score), safe(prediction), _or_empty(q.confidence), "", ""])
-    write_atomic(path, table.getvalue())
+    rows = [(q.rank, q.sample, q.score, _cell(q.prediction), q.confidence, None, None) for q in questions]
+    write_atomic(path, csv_text([COLUMNS, *rows], "\t" if path.suffix.lower() == ".tsv" else ","))
 
 
 def read_table(path: Path, vocabulary: Vocabulary) -> Answers:
@@ -54,16 +47,6 @@ def read_table(path: Path, vocabulary: Vocabulary) -> Answers:
     if head is None:
         raise DataError(f"{path} is empty; expected a first line with the columns id and answer")
     return answers
-
-
-def safe(text: str) -> str:
-    """The text with an apostrophe before it if a spreadsheet would take it for a formula. Numbers are none."""
-    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
-
-
-def plain(cell: str) -> str:
-    """What `safe` was given."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def _take(answers: Answers, row: dict[str, str], where: str, vocabulary: Vocabulary) -> None:
@@ -91,12 +74,8 @@ def _value(cell: str, vocabulary: Vocabulary) -> Any:
         raise DataError(f"{cell!r} is no JSON") from None
 
 
-def _cell(answer: Any) -> str:
-    return answer if isinstance(answer, str) else json.dumps(answer)
-
-
-def _or_empty(value: float | None) -> str | float:
-    return "" if value is None else value
+def _cell(answer: Any) -> str | None:
+    return answer if isinstance(answer, str) or answer is None else json.dumps(answer)
 
 
 def _head(path: Path, row: list[str]) -> list[str]:

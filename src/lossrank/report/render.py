@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from lossrank.report.tables import FinalTable, Grid
+from lossrank.spreadsheet import csv_text
 
 __all__ = ["print_table", "to_csv", "to_markdown"]
+
+CSV_COLUMNS = ["strategy", "labelled", "metric", "seeds", "mean", "sd", "min", "max", "spearman_mean", "spearman_sd"]
 
 
 def print_table(console: Console, table: FinalTable) -> None:
@@ -33,33 +35,16 @@ def to_markdown(table: FinalTable) -> str:
 
 def to_csv(table: FinalTable) -> str:
     """One line per strategy and number of labels, full precision, in the unit of the table's title."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [
-            "strategy",
-            "labelled",
-            "metric",
-            "seeds",
-            "mean",
-            "sd",
-            "min",
-            "max",
-            "spearman_mean",
-            "spearman_sd",
-        ]
-    )
+    rows: list[Sequence[Any]] = [CSV_COLUMNS]
     for strategy in table.values.strategies:
         for labelled in table.values.labels:
             cell = table.values.cells.get((labelled, strategy))
             if cell is not None:
                 correlation = table.spearman.cells.get((labelled, strategy)) if table.spearman else None
                 extremes = [min(cell.values.values()), max(cell.values.values())]
-                writer.writerow(
-                    [strategy, labelled, table.metric.title, cell.n, cell.mean, _or_empty(cell.sd), *extremes]
-                    + ([correlation.mean, _or_empty(correlation.sd)] if correlation else ["", ""])
-                )
-    return out.getvalue()
+                ranks = (correlation.mean, correlation.sd) if correlation else (None, None)
+                rows.append((strategy, labelled, table.metric.title, cell.n, cell.mean, cell.sd, *extremes, *ranks))
+    return csv_text(rows)
 
 
 def _blocks(grid: Grid, width: int) -> list[tuple[str, ...]]:
@@ -104,7 +89,3 @@ def _markdown(grid: Grid) -> str:
 
 def _bar(texts: Sequence[str]) -> str:
     return f"| {' | '.join(texts)} |"
-
-
-def _or_empty(value: float | None) -> float | str:
-    return "" if value is None else value
