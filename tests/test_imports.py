@@ -32,6 +32,7 @@ ORDER = (
     "forecast",
     "ledger_format",
     "ledger",
+    "picture_files",
     "sources",
     "pool",
     "duplicates",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from lossrank.datasets.base import ImageData, held_out, pixel_statistics
-from lossrank.datasets.images import SUFFIXES, read_image
+from lossrank.datasets.images import read_image
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
+from lossrank.picture_files import SUFFIXES, images_below, not_utf8
 from lossrank.pool import Pool
 from lossrank.sources import Batch, InMemory, Source, Targets, UnreadableSample, as_picture, gather
 
@@ -82,7 +82,7 @@ class _Files(Source):
     """Images that are read for each batch, the next batch ahead of its time."""
 
     def __init__(self, files: Mapping[SampleId, Path], targets: Tensor | None, image_size: int, channels: int) -> None:
-        super().__init__(sorted(files), len(files), _not_utf8(files))
+        super().__init__(sorted(files), len(files), not_utf8(files))
         self._files, self._image_size, self._channels = files, image_size, channels
         self._targets = torch.empty(len(files), 0) if targets is None else targets
 
@@ -154,33 +154,6 @@ def _labelled(folder: Path) -> dict[SampleId, Path]:
             f"of {listed(sorted(SUFFIXES), 20)}"
         )
     return files
-
-
-def images_below(root: Path) -> dict[SampleId, Path]:
-    """Every image below `root` by its path there. Links are followed, hidden files and folders are not looked at."""
-    found: dict[SampleId, Path] = {}
-    seen: set[str] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
-        for name in names:
-            file = Path(folder, name)
-            if file.suffix.lower() in SUFFIXES and not name.startswith("."):
-                found[_visible(file.relative_to(root).as_posix())] = file
-    return found
-
-
-def _visible(name: str) -> SampleId:
-    """The name with bytes that are no UTF-8 escaped: an id goes into CSV, JSON and SQLite."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _not_utf8(files: Mapping[SampleId, Path]) -> dict[SampleId, str]:
-    return {i: "its name is not UTF-8: rename it" for i, file in files.items() if _visible(str(file)) != str(file)}
 
 
 def _class_of(sample: SampleId) -> str:

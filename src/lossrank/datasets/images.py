@@ -14,13 +14,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from lossrank.picture_files import SUFFIXES
 from lossrank.sources import UnreadableSample
 
 __all__ = ["SUFFIXES", "eight_bits", "open_image", "read_image", "upright", "upright_size"]
 
-SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 ORIENTATION = 0x0112  # the EXIF tag
 
 

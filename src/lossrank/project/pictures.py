@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 
 from lossrank.datasets import CountingData, ImageData, PoseData, load_unlabelled, pixel_statistics
-from lossrank.datasets.folder import images_below
-from lossrank.datasets.images import ORIENTATION, SUFFIXES
+from lossrank.datasets.images import ORIENTATION
 from lossrank.datasets.pose import Box, Person, mirror_pairs, people_pool
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.exchange import read_answers
 from lossrank.ledger import SampleId
+from lossrank.picture_files import found_below
 from lossrank.pool import Pool
 from lossrank.project.layout import Layout
 
-__all__ = ["Pictures", "found_below", "open_pictures"]
+__all__ = ["Pictures", "open_pictures"]
 
 HEAD_OF_POSE = 0.2  # a head size where none was told: a fifth of the longer side of the visible joints
 
@@ -113,20 +113,6 @@ def open_pictures(layout: Layout, ids: set[SampleId]) -> Pictures:
     train = everything.view(sorted(inside))
     few = torch.cat([batch.inputs for batch in train.batches(train.ids[:2000], 500)])
     return Pictures(layout, _as_data(layout, train, test or train, pixel_statistics(few)), truth)
-
-
-def found_below(folder: Path) -> set[SampleId]:
-    """Ids of the pictures that lie in a folder now: paths below it.
-
-    Raises:
-        DataError: no such folder, or no pictures in it.
-    """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder} of pictures")
-    found = set(images_below(folder))
-    if not found:
-        raise DataError(f"{folder} holds no pictures ({listed(sorted(SUFFIXES), 20)})")
-    return found
 
 
 def _as_data(layout: Layout, train: Pool, test: Pool, statistics: tuple[Any, Any]) -> ImageData:

@@ -12,6 +12,7 @@ from lossrank.errors import ConfigError, DataError, LedgerError, listed
 from lossrank.exchange import Answers, Given, Question, Vocabulary, read_answers, write_questions
 from lossrank.folder import FolderLock
 from lossrank.ledger import Event, Ledger, SampleId
+from lossrank.picture_files import found_below
 from lossrank.project.checks import Refusals, sorted_out
 from lossrank.project.layout import Layout
 from lossrank.project.status import Status, status_of
@@ -70,8 +71,6 @@ class Project:
             DataError: no such folder, or no pictures in it.
             RunError: there is a project or a run already.
         """
-        from lossrank.project.pictures import found_below
-
         vocabulary = Vocabulary(task, tuple(names))
         images, test = Path(images), Path(test) if test else None
         if test is not None and not test.exists():
@@ -115,8 +114,6 @@ class Project:
 
     def add(self) -> int:
         """Take in pictures that have come into the folder since; returns how many."""
-        from lossrank.project.pictures import found_below
-
         found, test = found_below(self.layout.images), self.layout.test_path()
         if test is not None and test.is_file():
             found -= {given.sample for given in read_answers(test, self.vocabulary).given}
