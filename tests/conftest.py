@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,16 @@ install_import_hook(
     "checker.checked",
 )
 
+
 SHARED = Path(os.environ.get("LOSSRANK_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def user_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What lossrank remembers for the user, in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        yield
 
 
 @pytest.fixture

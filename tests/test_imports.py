@@ -28,6 +28,7 @@ ORDER = (
     "runtime",
     "seeding",
     "folder",
+    "trust",
     "statistics",
     "forecast",
     "ledger_format",

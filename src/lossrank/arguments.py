@@ -27,6 +27,7 @@ FLAGS = frozenset(
         "anew",
         "everything",
         "full",
+        "trust",
     }
 )
 SEVERAL = frozenset({"set"})  # options that take several values, each a text

@@ -27,6 +27,7 @@ from lossrank.project_commands import (
     undo,
     write_page_of,
 )
+from lossrank.trust import check_given
 
 __all__ = ["main"]
 
@@ -75,19 +76,20 @@ def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> int:
     return run_demo(out, seeds, jobs)
 
 
-def report(runs: Path, out: Path | None = None, title: str = "Active learning, run by run") -> int:
+def report(runs: Path, out: Path | None = None, title: str = "Active learning, run by run", trust: bool = False) -> int:
     """Write one self-contained HTML page about a run, all the runs in a folder, or a project.
 
     Args:
         runs: a run folder, a folder of run folders, or a project.
         out: the page; report.html in that folder if not given.
         title: its heading.
+        trust: of runs on a data set of your own: import it, to show pictures.
     """
     if is_project(runs):
         return write_page_of(runs, out)
     from lossrank.commands import write_page
 
-    return write_page(runs, out, title)
+    return write_page(runs, out, title, trust)
 
 
 def select(
@@ -103,6 +105,7 @@ def select(
     epochs: int | None = None,
     seed: int | None = None,
     max_memory: str | None = None,
+    trust: bool = False,
 ) -> int:
     """Say what to label next: the next batch of a project, or, given two folders, once and without a project.
 
@@ -123,6 +126,7 @@ def select(
         seed: of everything random; 0.
         max_memory: for what is collected to choose from, 2GB for instance; what would take more lies in files below
             TMPDIR.
+        trust: of a project: import the code that its recipe names, now and from now on.
     """
     options: dict[str, Any] = {
         "strategy": strategy,
@@ -138,14 +142,15 @@ def select(
         if unlabelled is not None or given:
             what = ", ".join([*([str(unlabelled)] if unlabelled else []), *(f"--{name}" for name in given)])
             raise ConfigError(f"{folder} is a project: {folder / 'recipe.yaml'} says what {what} would")
-        return select_batch(folder, n, more, out)
+        return select_batch(folder, n, more, out, trust)
     if unlabelled is None:
         raise ConfigError(
             f"{folder} is no project (`lossrank init` makes one); without a project two folders are needed: "
             "lossrank select LABELLED UNLABELLED"
         )
-    if more:
-        raise ConfigError("--more is about the open questions of a project; two folders have none")
+    if more or trust:
+        what = "--more is about the open questions" if more else "--trust is about the recipe"
+        raise ConfigError(f"{what} of a project; two folders have none")
     from lossrank.select_commands import select_once
 
     return select_once(folder, unlabelled, out or Path("next.csv"), n or 100, **given)
@@ -158,18 +163,20 @@ def strategies() -> int:
     return list_strategies()
 
 
-def run(recipe: Path, out: Path | None = None, print_config: bool = False, **fields: Any) -> int:
+def run(recipe: Path, out: Path | None = None, print_config: bool = False, trust: bool = False, **fields: Any) -> int:
     """Play one recipe to its end, or continue it; any field of the recipe can be given as an option.
 
     Args:
         recipe: a YAML file, recipes/mini/cifar10.yaml for instance.
         out: the run folder; runs/RECIPE-STRATEGY-seedN if not given.
         print_config: print the whole recipe and stop.
+        trust: of a recipe inside a run folder or project: import the code that it names.
     """
     whole = load_recipe(recipe, fields)
     if print_config:
         print(dump_recipe(whole), end="")
         return 0
+    check_given(recipe, whole, fields, trust)
     from lossrank.commands import run_recipe
 
     return run_recipe(whole, out or Path("runs") / f"{recipe.stem}-{whole.strategy}-seed{whole.seed}")
@@ -183,6 +190,7 @@ def sweep(
     out: Path | None = None,
     jobs: int = 1,
     full: bool = False,
+    trust: bool = False,
 ) -> int:
     """Play strategies x seeds x overrides of one recipe, each in a run folder of its own; repeated, it continues.
 
@@ -194,8 +202,10 @@ def sweep(
         out: the folder of run folders; runs/RECIPE-sweep if not given.
         jobs: runs at a time, each with its share of the cores.
         full: also train once with all labels for each seed, the line of full supervision.
+        trust: of a recipe inside a run folder or project: import the code that it names.
     """
     whole = load_recipe(recipe)
+    check_given(recipe, whole, {}, trust)
     from lossrank.commands import run_sweep
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
@@ -225,15 +235,16 @@ def compare(
     return compare_runs(runs, baseline, out, allow_different, selection_only, target)
 
 
-def retrain(runs: list[Path]) -> int:
+def retrain(runs: list[Path], trust: bool = False) -> int:
     """Train a fresh model on what each round of a run had chosen, so that selection alone is judged.
 
     Args:
         runs: run folders, or folders that hold some.
+        trust: import the code that the runs' recipes name, now and from now on.
     """
     from lossrank.commands import retrain_runs
 
-    return retrain_runs(runs)
+    return retrain_runs(runs, trust)
 
 
 def pretrain_sorter(

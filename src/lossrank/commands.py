@@ -31,6 +31,7 @@ from lossrank.strategies import STRATEGIES, Strategy, plugins
 from lossrank.sweep import Job, plan, sweep, variants
 from lossrank.sweep import Progress as SweepProgress
 from lossrank.sweep_table import sweep_table
+from lossrank.trust import imports_of
 
 __all__ = [
     "DEMO",
@@ -104,13 +105,20 @@ def run_recipe(recipe: Recipe, out: Path) -> int:
     return 0
 
 
-def write_page(runs: Path, out: Path | None, title: str) -> int:
-    """Write the page about a run folder, or about all the run folders in a folder."""
+def write_page(runs: Path, out: Path | None, title: str, trust: bool = False) -> int:
+    """Write the page about a run folder, or about all the run folders in a folder.
+
+    Args:
+        trust: import the data set that the runs name, if it is none of ours, to show pictures.
+    """
     found = read_runs([runs])
-    page = write_report(
-        [runs], out or runs / "report.html", title=title, thumbnail=_thumbnails(recipe_from(found[0].recipe))
-    )
+    recipe = recipe_from(found[0].recipe)
+    own = imports_of(recipe).get("dataset")
+    pictures = _thumbnails(recipe) if own is None or trust else None
+    page = write_report([runs], out or runs / "report.html", title=title, thumbnail=pictures)
     print_table(console, final_table(found))
+    if pictures is None:
+        console.print(f"\nWithout pictures, which {own} holds; --trust imports and runs it")
     console.print("\nOpen", bold(page))
     return 0
 
@@ -160,14 +168,15 @@ def compare_runs(
     return 0
 
 
-def retrain_runs(runs: Sequence[Path]) -> int:
+def retrain_runs(runs: Sequence[Path], trust: bool = False) -> int:
     """Train fresh models on what each run chose; a run that fails does not stop the others."""
     failed: dict[Path, str] = {}
     folders = [run.folder for run in find_runs(runs)]
     for place, folder in enumerate(folders, 1):
         console.print(f"{place} of {len(folders)}: {folder}")
         try:
-            retrain(folder, watcher=Watcher(on_row=lambda row: console.print(f"{row['labelled']:>7} {_told(row)}")))
+            watcher = Watcher(on_row=lambda row: console.print(f"{row['labelled']:>7} {_told(row)}"))
+            retrain(folder, watcher=watcher, trust=trust)
         except LossrankError as error:
             failed[folder] = str(error)
     if failed:

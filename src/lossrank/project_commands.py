@@ -87,7 +87,9 @@ def status(project: Path) -> int:
     return 0
 
 
-def select_batch(project: Path, n: int | None = None, more: bool = False, out: Path | None = None) -> int:
+def select_batch(
+    project: Path, n: int | None = None, more: bool = False, out: Path | None = None, trust: bool = False
+) -> int:
     """Train if there are new answers, choose a batch, write it down, show it. While questions are open, show those.
 
     Args:
@@ -95,9 +97,10 @@ def select_batch(project: Path, n: int | None = None, more: bool = False, out: P
         n: how many; the recipe's budget if not given.
         more: choose although questions are open.
         out: also export the questions there.
+        trust: import the code that the recipe names.
     """
     with Project.open(project) as opened, console.status("looking at the pictures") as spinner:
-        questions = opened.select(n, more=more, on_stage=lambda stage: _tell(spinner, stage))
+        questions = opened.select(n, more=more, trust=trust, on_stage=lambda stage: _tell(spinner, stage))
         found = opened.status()
         if out is not None and questions:
             opened.export(out)

@@ -21,6 +21,7 @@ from lossrank.experiment import Watcher, learn, look, start
 from lossrank.folder import FolderLock, append_line
 from lossrank.ledger import Ledger
 from lossrank.parsing import read_rows
+from lossrank.trust import check_trusted
 
 __all__ = ["SELECTION", "retrain"]
 
@@ -28,19 +29,24 @@ SELECTION = "selection.jsonl"
 """Beside `rounds.jsonl` in a run folder."""
 
 
-def retrain(folder: str | Path, data: ImageData | None = None, watcher: Watcher | None = None) -> list[dict[str, Any]]:
+def retrain(
+    folder: str | Path, data: ImageData | None = None, watcher: Watcher | None = None, *, trust: bool = False
+) -> list[dict[str, Any]]:
     """Train a fresh model for each finished round of a run; returns a row per round. Killed, it continues.
 
     Args:
         data: samples already at hand; otherwise what the run's recipe names is loaded.
+        trust: import the code that the run's recipe names although the run was not made here; see `lossrank.trust`.
 
     Raises:
+        ConfigError: the recipe names code that nobody has confirmed.
         RunError: no run with a finished round is there, or it is in use.
     """
     folder, watcher = Path(folder), watcher or Watcher()
     if not (folder / "recipe.yaml").is_file() or not (folder / "rounds.jsonl").is_file():
         raise RunError(f"{folder} holds no run with a finished round; `lossrank run` makes one")
     recipe = dataclasses.replace(load_recipe(folder / "recipe.yaml"), strategy="random", strategy_options={})
+    check_trusted(folder, recipe, trust)
     experiment = assemble(dataclasses.replace(recipe, predictor={}), data)
     metric = experiment.task.metric()
     with FolderLock(folder), Ledger.open(folder / "ledger.sqlite") as ledger:

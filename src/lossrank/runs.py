@@ -33,6 +33,7 @@ from lossrank.folder import (
 from lossrank.ledger import Ledger
 from lossrank.parsing import check_format, read_rows
 from lossrank.rounds import ask_initial, play_round
+from lossrank.trust import imports_of, remember
 
 __all__ = ["FORMAT", "run", "weights_of"]
 
@@ -100,6 +101,7 @@ def _folder(recipe: Recipe, out: Path) -> Iterator[tuple[Ledger, list[dict[str, 
     else:
         write_atomic(out / "environment.json", json.dumps(environment() | {"format": FORMAT}, indent=2))
         write_atomic(told, dump_recipe(recipe))
+    remember(out, imports_of(recipe).values())
     with Ledger.open(out / "ledger.sqlite") as ledger:
         yield ledger, read_rows(out / "rounds.jsonl", ("round",))
 

@@ -16,6 +16,7 @@ from lossrank.picture_files import found_below
 from lossrank.project.checks import Refusals, sorted_out
 from lossrank.project.layout import Layout
 from lossrank.project.status import Status, status_of
+from lossrank.trust import check_trusted
 
 __all__ = ["Ingested", "Project"]
 
@@ -120,7 +121,13 @@ class Project:
         return self.ledger.add(found, f"found in {self.layout.images}")
 
     def select(
-        self, n: int | None = None, *, more: bool = False, on_stage: Told = lambda stage: None, on_epoch: Any = None
+        self,
+        n: int | None = None,
+        *,
+        more: bool = False,
+        trust: bool = False,
+        on_stage: Told = lambda stage: None,
+        on_epoch: Any = None,
     ) -> list[Question]:
         """Train if there are new answers, choose a batch and write it down; returns the open questions.
 
@@ -129,9 +136,11 @@ class Project:
         Args:
             n: how many; the recipe's `budget` if not given.
             more: choose a batch although questions are open.
+            trust: import the code that the recipe names although nobody has confirmed it; see `lossrank.trust`.
 
         Raises:
             RunError: another process is selecting.
+            ConfigError: the recipe names code that nobody has confirmed.
         """
         if n is not None and n < 1:
             raise ConfigError(f"asked for {n} samples; possible is 1 or more")
@@ -139,11 +148,13 @@ class Project:
             from_row = self._unfinished()
             if from_row or (self.ledger.open_questions() and not more):
                 return self.questions()
+            recipe = self.recipe()
+            check_trusted(self.layout.folder, recipe, trust)
             from lossrank.experiment import Watcher
             from lossrank.project.play import play
 
             watcher = Watcher(on_stage=on_stage, on_epoch=on_epoch or (lambda done, epochs: None))
-            play(self.layout, self.recipe(), self.ledger, n, watcher)
+            play(self.layout, recipe, self.ledger, n, watcher)
         return self.questions()
 
     def recipe(self) -> Recipe:
