@@ -14,6 +14,8 @@ from lossrank.processes import Processes, processes
 
 __all__ = ["Runtime"]
 
+SAFE_CHANNELS = 16  # the numbers in a vector register of AVX-512; fewer were seen to fail, as many and more never
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -46,10 +48,18 @@ class Runtime:
         return value.to(self.device, non_blocking=True, memory_format=layout)
 
     def module(self, module: nn.Module) -> nn.Module:
-        """The module on the device, its convolutions in the chosen memory format."""
+        """The module on the device, its convolutions in the chosen memory format.
+
+        On a CPU some narrow convolutions keep the usual layout, in which alone they are safe (`_overruns`).
+        """
         if not self.channels_last:
             return module.to(self.device)
-        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in module.modules() if self.device.type == "cpu" else ():
+            if _overruns(layer):
+                layer.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+                layer.register_forward_pre_hook(_contiguous)
+        return module
 
     def trained(self, module: nn.Module) -> nn.Module:
         """The module as training calls it: shared among the processes and compiled, where either was asked for."""
@@ -61,6 +71,24 @@ class Runtime:
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _overruns(layer: nn.Module) -> bool:
+    """Whether PyTorch 2.13 on a CPU may write beyond its memory in this layer's backward pass in channels_last.
+
+    It does so for a strided 1x1 convolution of 2 to 15 input channels where the image is large enough; the process then
+    dies, or computes with what it has overwritten (LOG.md).
+    """
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and layer.stride != (1, 1)
+        and layer.in_channels < SAFE_CHANNELS
+    )
+
+
+def _contiguous(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(value.contiguous() for value in inputs)
 
 
 def _device(asked: str, given: torch.device | None) -> torch.device:

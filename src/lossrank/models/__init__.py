@@ -44,7 +44,12 @@ __all__ = [
 
 
 class ModelEntry(NamedTuple):
-    """A factory that takes `classes=` and `in_channels=`, and its taps, deepest last."""
+    """A factory that takes `classes=` and `in_channels=`, and its taps, deepest last.
+
+    The last tap, pooled, is what the last layer reads (`lossrank.testing.check_model`): the predictor sees no less than
+    the classifier, and BADGE's gradient is that of the last layer. A model that puts out a map names the last block
+    before its decoder.
+    """
 
     build: Callable[..., nn.Module]
     taps: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4")
@@ -53,13 +58,13 @@ class ModelEntry(NamedTuple):
 MODELS: Mapping[str, ModelEntry] = {
     "counting_small": ModelEntry(counting_small, ("layer1", "layer2", "layer3")),
     "density_resnet50": ModelEntry(density_resnet50, ("layer1", "layer2", "layer3")),
-    "efficientnet_lite0": ModelEntry(efficientnet_lite0),
+    "efficientnet_lite0": ModelEntry(efficientnet_lite0, ("layer1", "layer2", "layer3", "head")),
     "pose_resnet50": ModelEntry(pose_resnet50),
     "pose_small": ModelEntry(pose_small),
     "resnet18": ModelEntry(resnet18),
     "resnet18_cifar": ModelEntry(resnet18_cifar),
     "resnet50": ModelEntry(resnet50),
-    "small_cnn": ModelEntry(small_cnn),
+    "small_cnn": ModelEntry(small_cnn, ("layer1", "layer2", "layer3", "pool")),
 }
 """Every built-in target model by name."""
 

@@ -48,8 +48,7 @@ class SmallDensityNet(nn.Module):
     Taps: `layer1` to `layer3`; `layer3` is the last block before the way up.
 
     Args:
-        width: channels of the stem; the layers have 2, 4 and 4 times as many. At least 10 with `channels_last` on a
-            CPU, for the reason given at `SmallPoseNet`.
+        width: channels of the stem; the layers have 2, 4 and 4 times as many.
         in_channels: of the image.
     """
 

@@ -18,7 +18,8 @@ LAYERS = ((0, 3), (3, 5), (5, 11), (11, 16))
 class EfficientNetLite0(nn.Module):
     """`layer1` to `layer4` with 24, 40, 112 and 320 channels, a 1x1 convolution to 1,280, pooling, a classifier.
 
-    Inputs are bytes minus 127, divided by 128. Taps: `layer1` to `layer4`, and `head` with 1,280 channels.
+    Inputs are bytes minus 127, divided by 128. Taps: `layer1` to `layer3`, and `head`, whose 1,280 channels the
+    classifier reads pooled.
 
     Args:
         classes: outputs.

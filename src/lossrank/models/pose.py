@@ -47,9 +47,7 @@ class SmallPoseNet(nn.Module):
 
     Args:
         joints: heatmaps.
-        width: channels of the stem; the layers have 2, 4, 8 and 8 times as many, the way up 4 times. At least 10 with
-            `channels_last` on a CPU: there PyTorch 2.13 writes beyond its memory in the backward pass of a strided 1x1
-            convolution of 8 channels or fewer (LOG.md).
+        width: channels of the stem; the layers have 2, 4, 8 and 8 times as many, the way up 4 times.
         in_channels: of the image.
     """
 

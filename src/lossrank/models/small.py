@@ -13,7 +13,7 @@ class SmallCNN(nn.Module):
 
     Layers halve the image (max pooling) as often as its size asks for: after the second layer always, before and
     after it while it is larger than 16 and 8 pixels. The last layer so sees 4x4 of 8x8 pixels, 7x7 of 28x28, and 8x8
-    of 32x32 or 64x64.
+    of 32x32 or 64x64. Taps: `layer1` to `layer3`, and `pool`, the [batch, 16 * width] that the classifier reads.
 
     Args:
         classes: outputs.
@@ -28,7 +28,8 @@ class SmallCNN(nn.Module):
         self.layer2 = _layer(width, 2 * width)
         self.layer3 = _layer(2 * width, 2 * width)
         self.layer4 = _layer(2 * width, 4 * width)
-        self.pool = nn.AdaptiveAvgPool2d(2)  # 2x2 rather than 1: where a stroke lies tells digits apart
+        # 2x2 rather than 1: the place of a stroke tells digits apart. Flat, so that a tap here keeps the four cells.
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(4 * 4 * width, classes)
 
@@ -37,7 +38,7 @@ class SmallCNN(nn.Module):
         x = _halved(self.layer1(x), above=16)
         x = _halved(self.layer2(x), above=1)
         x = _halved(self.layer3(x), above=8)
-        return self.fc(self.dropout(self.pool(self.layer4(x)).flatten(1)))  # type: ignore[no-any-return]
+        return self.fc(self.dropout(self.pool(self.layer4(x))))  # type: ignore[no-any-return]
 
 
 def small_cnn(classes: int = 10, width: int = 16, in_channels: int = 1, dropout: float = 0.0) -> SmallCNN:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import lossrank.testing.model as of_model
 from lossrank.errors import listed
 from lossrank.signals import COLUMNS
-from lossrank.taps import FeatureTap
 from lossrank.tasks import Task
 from lossrank.tasks.base import Metric
 from lossrank.testing.demands import attempt, demand, differing
@@ -70,28 +70,12 @@ def repeats(posed: Posed) -> None:
 
 def taps(posed: Posed) -> None:
     """the taps are layers of its model that a forward pass reaches, deepest last"""
-    demand(bool(posed.task.taps), f"{posed.name}: taps is empty; name the layers that a loss predictor may listen to")
-    reached: list[str] = []
-    modules = dict(posed.model.named_modules())
-    missing = [tap for tap in posed.task.taps if tap not in modules]
-    demand(
-        not missing,
-        f"{posed.name}: the model has no layer {listed(missing)}; it has {listed(filter(None, modules), 20)}",
-    )
-    hooks = [modules[tap].register_forward_hook(lambda *_, tap=tap: reached.append(tap)) for tap in posed.task.taps]
-    with torch.no_grad(), FeatureTap(posed.model, posed.task.taps) as listening:
-        posed.model(posed.inputs)
-        widths = [feature.shape for feature in listening.features]
-    for hook in hooks:
-        hook.remove()
-    order = list(dict.fromkeys(reached))
-    demand(
-        order == list(posed.task.taps), f"{posed.name}: taps are {listed(posed.task.taps)}, reached as {listed(order)}"
-    )
-    demand(
-        all(len(shape) == 2 for shape in widths),
-        f"{posed.name}: tapped features are {widths}; expected [batch, channels]",
-    )
+    of_model.taps(posed.name, posed.model, posed.task.taps, posed.inputs)
+
+
+def last_tap(posed: Posed) -> None:
+    """the last tap, pooled, is what the model's last layer reads, unless it puts out maps"""
+    of_model.last_tap(posed.name, posed.model, posed.task.taps, posed.inputs)
 
 
 def loss(posed: Posed) -> None:
@@ -242,6 +226,7 @@ def _shape(posed: Posed, what: str, values: Tensor, dimensions: int) -> None:
 CHECKS: tuple[Callable[[Posed], None], ...] = (
     repeats,
     taps,
+    last_tap,
     loss,
     alone,
     uncertainty,
