@@ -31,7 +31,7 @@ from lossrank.ranking import (
 
 Loss = Callable[..., Tensor]
 MASKED = {name: loss for name, loss in RANKING_LOSSES.items() if "gru" not in name}  # a sorter knows no mask
-PAIRED_BY_PLACE = ("margin", "bce")
+PAIRED_BY_PLACE = ("margin", "bce", "ratio")
 every = pytest.mark.parametrize("loss", RANKING_LOSSES.values(), ids=list(RANKING_LOSSES))
 every_masked = pytest.mark.parametrize("loss", MASKED.values(), ids=list(MASKED))
 
@@ -195,9 +195,12 @@ def test_rank_net_by_hand() -> None:
 
 
 def test_task_aware_vaal_pairs_by_hand() -> None:
-    """Pairs (0, 3) with lead -2, first larger; (1, 2) with lead 1, tie: the second counts as larger."""
-    value = pairwise_bce_loss(torch.tensor([0.0, 3.0, 2.0, 2.0]), torch.tensor([5.0, 1.0, 1.0, 4.0]))
-    assert value.item() == pytest.approx((math.log(1 + math.exp(2)) + math.log(1 + math.e)) / 2)
+    """Pairs (0, 3) with lead -2, first larger; (1, 2) with lead 1, a tie: no pair, or the second counts as larger."""
+    predicted, target = torch.tensor([0.0, 3.0, 2.0, 2.0]), torch.tensor([5.0, 1.0, 1.0, 4.0])
+    first = math.log(1 + math.exp(2))
+    assert pairwise_bce_loss(predicted, target).item() == pytest.approx(first)
+    value = pairwise_bce_loss(predicted, target, ties="order")
+    assert value.item() == pytest.approx((first + math.log(1 + math.e)) / 2)
 
 
 def test_approximate_ndcg_by_hand() -> None:

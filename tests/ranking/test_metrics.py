@@ -59,7 +59,7 @@ def test_whole_numbers_are_ranked_as_numbers() -> None:
 
 
 def test_another_way_with_ties_is_refused() -> None:
-    with pytest.raises(ConfigError, match="ties is 'min'; possible are order and average"):
+    with pytest.raises(ConfigError, match="ties is 'min'; possible are average and order"):
         hard_ranks(torch.zeros(2), ties="min")  # type: ignore[arg-type]
 
 

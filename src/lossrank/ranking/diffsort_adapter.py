@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossrank.errors import ConfigError, MissingExtra
-from lossrank.ranking.lists import comparable
+from lossrank.ranking.lists import comparable, widened
 
 __all__ = ["diffsort_ranks"]
 
@@ -42,7 +42,7 @@ def diffsort_ranks(
         raise ConfigError(f"a bitonic network sorts lists of 2, 4, 8, ...; this one has {length}. Possible: odd_even")
     if length < 2:
         return torch.where(torch.zeros_like(values, dtype=torch.bool), values, 1.0)
-    values, scale = comparable(values)
+    values, scale = comparable(widened(values))
     sorter = DiffSortNet(network, length, device=str(values.device), steepness=steepness, distribution=distribution)
     _, permutation = sorter((values / scale).reshape(-1, length))  # [lists, i, j]: how much of i comes to place j
     falling = torch.arange(length, 0, -1, device=values.device, dtype=values.dtype) / length

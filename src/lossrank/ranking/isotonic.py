@@ -4,20 +4,69 @@ The sequences come concatenated, in double precision on the CPU, and the regress
 all that a caller needs: the values of the blocks follow from it with full precision, on any device.
 """
 
-from __future__ import annotations
-
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.optimize import isotonic_regression
+from torch import Tensor
 
-__all__ = ["entropic_blocks", "quadratic_blocks"]
+__all__ = ["entropic_blocks", "isotonic_heads", "quadratic_blocks"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 EXPONENTS = 600.0  # of the about 1,400 powers of e that a double reaches
+
+
+@torch.library.custom_op("lossrank::isotonic_heads", mutates_args=())
+def isotonic_heads(negated: Tensor, ranks: Tensor, count: Tensor, entropic: bool) -> Tensor:
+    """[..., list] the place within its list of the first element of each element's block.
+
+    One opaque operation of a compiled graph and under `torch.func.vmap`; it is computed on the CPU.
+
+    Args:
+        negated: [..., list] float64, descending within what counts of each list.
+        ranks: [..., list] float64, positive and descending.
+        count: [..., 1] how many of each list count, in front. The others are blocks of their own.
+        entropic: whether the regression is the entropic one.
+    """
+    length = negated.shape[-1]
+    z, w = (values.reshape(-1, length).cpu().numpy() for values in (negated, ranks))
+    lengths = count.reshape(-1).cpu().numpy()
+    place = np.arange(length)
+    kept = place < lengths[:, None]
+    heads = np.tile(place, (len(lengths), 1))
+    if kept.any():
+        begins = np.cumsum(lengths) - lengths
+        blocks = (_entropic if entropic else _quadratic)(z[kept], w[kept], begins[lengths > 0])
+        first = np.repeat(blocks, np.diff(np.append(blocks, kept.sum())))
+        heads[kept] = first - np.repeat(begins, lengths)
+    return torch.from_numpy(heads).view(negated.shape).to(negated.device)
+
+
+@isotonic_heads.register_fake
+def _(negated: Tensor, ranks: Tensor, count: Tensor, entropic: bool) -> Tensor:
+    return torch.empty_like(negated, dtype=torch.int64)
+
+
+@isotonic_heads.register_vmap
+def _(info: Any, dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
+    tensors = [
+        values.expand(info.batch_size, *values.shape) if dim is None else values.movedim(dim, 0)
+        for values, dim in zip(arguments[:3], dims, strict=False)
+    ]
+    return isotonic_heads(*tensors, arguments[3]), 0
+
+
+def _quadratic(z: Floats, w: Floats, starts: Ints) -> Ints:
+    return quadratic_blocks(z - w, starts)
+
+
+def _entropic(z: Floats, w: Floats, starts: Ints) -> Ints:
+    return entropic_blocks(z, w, starts)
 
 
 def quadratic_blocks(values: Floats, starts: Ints) -> Ints:

@@ -1,7 +1,8 @@
-"""Lists with holes: what every rank, loss and metric does with masks, weights, infinities and reduction.
+"""Lists with masks: what every rank, loss and metric does with masks, weights, precision, infinities and reduction.
 
 A mask `where` [..., list] keeps an element where it is True. Whatever is computed from a masked list equals what the
-list gives with the others cut out.
+list gives with the others cut out. Nothing here depends on values in its control flow: no wait for a GPU, no break in a
+compiled graph, and `torch.func.vmap` works.
 """
 
 from __future__ import annotations
@@ -13,7 +14,19 @@ from torch import Tensor
 
 from lossrank.errors import ConfigError
 
-__all__ = ["Reduction", "average", "check", "comparable", "counts", "finite", "reduced"]
+__all__ = [
+    "Reduction",
+    "average",
+    "check",
+    "comparable",
+    "counts",
+    "finite",
+    "is_ordered",
+    "power_of_two",
+    "prepared",
+    "reduced",
+    "widened",
+]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -33,6 +46,24 @@ def check(predicted: Tensor, target: Tensor, where: Tensor | None, weights: Tens
             )
 
 
+def prepared(
+    predicted: Tensor, target: Tensor, where: Tensor | None, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Both lists checked and in at least single precision, the true losses detached.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    check(predicted, target, where, weights)
+    target = target.detach()
+    return widened(predicted), widened(target if target.is_floating_point() else target.to(predicted.dtype))
+
+
+def widened(values: Tensor) -> Tensor:
+    """Half-precision values in float32, where ranks above 2,048 and squares have room; others as they are."""
+    return values.float() if values.is_floating_point() and values.dtype.itemsize < 4 else values
+
+
 def counts(values: Tensor, where: Tensor | None) -> Tensor | int:
     """Elements of each list: its length, or [..., 1] how many the mask keeps."""
     return values.shape[-1] if where is None else where.sum(-1, keepdim=True)
@@ -43,10 +74,10 @@ def average(terms: Tensor, where: Tensor | None = None, weights: Tensor | None =
     if where is None and weights is None:
         return terms.mean(-1) if terms.shape[-1] else terms.sum(-1)
     share = torch.ones_like(terms) if weights is None else weights.to(terms.dtype)
-    if where is not None:
-        share, terms = share * where, torch.where(where, terms, 0.0)
+    share = share if where is None else share * where
     total = share.sum(-1)
-    return (share * terms).sum(-1) / torch.where(total == 0, 1.0, total)
+    counted = torch.where(share != 0, terms, 0.0)  # an infinite term of weight 0 counts for nothing
+    return (share * counted).sum(-1) / torch.where(total == 0, 1.0, total)
 
 
 def reduced(per_list: Tensor, reduction: Reduction) -> Tensor:
@@ -64,35 +95,62 @@ def reduced(per_list: Tensor, reduction: Reduction) -> Tensor:
     raise ConfigError(f"reduction is {reduction!r}; possible are mean, sum and none")
 
 
+def is_ordered(values: Tensor, where: Tensor | None = None) -> Tensor:
+    """[...] whether a list has two different values; a constant list has no order. True where a value is NaN."""
+    if not values.shape[-1]:
+        return torch.zeros(values.shape[:-1], dtype=torch.bool, device=values.device)
+    low = values if where is None else torch.where(where, values, torch.inf)
+    high = values if where is None else torch.where(where, values, -torch.inf)
+    return ~(high.amax(-1) <= low.amin(-1))
+
+
+def power_of_two(values: Tensor) -> Tensor:
+    """[..., 1] the power of two at or next below the largest magnitude of each list; 1 for a list of zeros.
+
+    To divide by it is exact, and squares of what is then below 2 neither overflow nor vanish.
+    """
+    return _power_below(values.detach().abs().amax(-1, keepdim=True))
+
+
 def comparable(values: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The lists with their infinities drawn in (`finite`), and the scale [..., 1] of each: its standard deviation.
 
     The scale is detached, is of the kept and finite values only, and 1 where that is 0: any scale ranks a constant.
     """
-    if where is None and values.shape[-1]:
-        scale = values.detach().std(-1, keepdim=True, unbiased=False)
-        # One infinity or NaN makes its list's deviation NaN, so this one look settles all lists in the common case.
-        low, high = (scale.item(),) * 2 if scale.numel() == 1 else (scale.amin().item(), scale.sum().item())
-        if low > 0 and high < float("inf"):
-            return values, scale
-    plain = values.detach()
-    kept = torch.isfinite(plain) if where is None else torch.isfinite(plain) & where
-    mean = average(plain, kept)[..., None]
-    scale = average((plain - mean).square(), kept)[..., None].sqrt()
-    return finite(values, where), torch.where((scale > 0) & torch.isfinite(scale), scale, 1.0)
+    if not values.shape[-1]:
+        return values, values.new_ones((*values.shape[:-1], 1))
+    kept, plain = _known(values, where)
+    largest = plain.abs().amax(-1, keepdim=True)
+    unit, number = _power_below(largest), kept.sum(-1, keepdim=True).clamp(min=1)
+    plain = plain / unit
+    deviation = (plain - plain.sum(-1, keepdim=True) / number) * kept
+    scale = (deviation.square().sum(-1, keepdim=True) / number).sqrt() * unit
+    scale = torch.where(scale > 0, scale.clamp(min=1e4 * torch.finfo(scale.dtype).tiny), 1.0)
+    return _drawn_in(values, largest, where), scale
 
 
 def finite(values: Tensor, where: Tensor | None = None) -> Tensor:
     """The same lists with infinities drawn in to just beyond the finite values, where they keep their order.
 
-    No gradient reaches an infinity. NaN stays NaN.
+    No gradient reaches an infinity. NaN stays NaN. What does not count becomes 0.
     """
-    if bool(torch.isfinite(values).all()):
+    if not values.shape[-1]:
         return values
+    return _drawn_in(values, _known(values, where)[1].abs().amax(-1, keepdim=True), where)
+
+
+def _known(values: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What counts and is finite, and the values, detached, with 0 in place of the others."""
     kept = torch.isfinite(values) if where is None else torch.isfinite(values) & where
-    known, plain = kept.any(-1, keepdim=True), values.detach()
-    most = torch.where(known, torch.where(kept, plain, -torch.inf).amax(-1, keepdim=True), 0.0)
-    least = torch.where(known, torch.where(kept, plain, torch.inf).amin(-1, keepdim=True), 0.0)
-    beyond = most - least + 1
-    values = torch.where(plain == torch.inf, most + beyond, values)
-    return torch.where(plain == -torch.inf, least - beyond, values)
+    return kept, torch.where(kept, values.detach(), 0.0)
+
+
+def _drawn_in(values: Tensor, largest: Tensor, where: Tensor | None) -> Tensor:
+    bound = (2 * largest + 1).clamp(max=torch.finfo(values.dtype).max)
+    values = values.clamp(-bound, bound)
+    return values if where is None else torch.where(where, values, 0.0)
+
+
+def _power_below(largest: Tensor) -> Tensor:
+    mantissa, _ = torch.frexp(largest)  # between 1/2 and 1
+    return torch.where(largest > 0, largest / torch.where(largest > 0, 2 * mantissa, 1.0), 1.0)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lossrank.ranking.lists import Reduction, average, check, finite, reduced
-from lossrank.ranking.ranks import ascending, hard_ranks
+from lossrank.errors import ConfigError
+from lossrank.ranking.lists import Reduction, average, finite, is_ordered, power_of_two, prepared, reduced
+from lossrank.ranking.ranks import hard_ranks
 from lossrank.ranking.soft import soft_ranks
 
 __all__ = ["approx_ndcg_loss", "list_mle_loss", "list_net_loss"]
-
-OUT_OF_SIGHT = 1e4  # so far below a list's smallest value that its exponential is 0 beside it, yet finite
 
 
 def list_net_loss(
@@ -26,41 +27,55 @@ def list_net_loss(
 ) -> Tensor:
     """Cross entropy between the softmax of the true losses and that of the predicted (Cao et al. 2007, ListNet).
 
+    A list whose true losses are all equal has no order and loss 0, without a gradient.
+
     Args:
         temperature: of the true losses' softmax, in their unit.
         where: which elements count.
         weights: multiply the true probabilities, which then sum to 1 again.
         reduction: over lists.
     """
-    check(predicted, target, where, weights)
+    predicted, target = prepared(predicted, target, where, weights)
     log_p = _hidden(finite(predicted, where), where).log_softmax(-1)
-    truth = (_hidden(finite(target.detach(), where), where) / temperature).softmax(-1)
-    return reduced(-_share(truth, where, weights).mul(log_p).sum(-1), reduction)
+    truth = _share((_hidden(finite(target, where), where) / temperature).softmax(-1), where, weights).to(log_p.dtype)
+    cross = -torch.where(truth > 0, truth * log_p, 0.0).sum(-1)
+    return reduced(torch.where(is_ordered(target, where), cross, 0.0), reduction)
 
 
 def list_mle_loss(
     predicted: Float[Tensor, "*batch list"],
     target: Float[Tensor, "*batch list"],
     *,
+    ties: Literal["none", "order"] = "none",
     where: Bool[Tensor, "*batch list"] | None = None,
     weights: Float[Tensor, "*batch list"] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Negative log-likelihood of the true order under Plackett-Luce, divided by its length (Xia et al. 2008, ListMLE).
 
-    Equal true losses count in the order in which they come.
+    The term of an element is the chance that it comes first of itself and those of smaller true loss. A list whose true
+    losses are all equal has loss 0, without a gradient. Memory O(n²).
 
     Args:
+        ties: `none`: elements of equal true loss say nothing about each other, each competes with those below alone;
+            `order`: they count in the order in which they come.
         where: which elements count.
         weights: of the elements' terms in the mean.
         reduction: over lists.
     """
-    check(predicted, target, where, weights)
-    order = ascending(-target.detach(), where)
-    scores = _hidden(finite(predicted, where), where).gather(-1, order)
-    left = scores.flip(-1).logcumsumexp(-1).flip(-1)
-    kept = None if where is None else where.gather(-1, order)
-    return reduced(average(left - scores, kept, None if weights is None else weights.gather(-1, order)), reduction)
+    if ties not in ("none", "order"):
+        raise ConfigError(f"ties is {ties!r}; possible are none and order")
+    predicted, target = prepared(predicted, target, where, weights)
+    scores, place = finite(predicted, where), torch.arange(predicted.shape[-1], device=predicted.device)
+    rivals = target[..., None, :] < target[..., :, None]  # [..., i, j]: j is behind i
+    if ties == "order":
+        rivals = rivals | ((target[..., None, :] == target[..., :, None]) & (place > place[:, None]))
+    if where is not None:
+        rivals = rivals & where[..., None, :]
+    behind = torch.where(rivals, scores[..., None, :] - scores[..., :, None], -torch.inf)
+    # Beside itself, at a lead of 0, so that no row is without a rival.
+    terms = torch.where(place == place[:, None], 0.0, behind).logsumexp(-1) if len(place) else scores
+    return reduced(average(terms, where, weights), reduction)
 
 
 def approx_ndcg_loss(
@@ -83,25 +98,24 @@ def approx_ndcg_loss(
         weights: multiply the gains.
         reduction: over lists.
     """
-    check(predicted, target, where, weights)
-    true = finite(target.detach(), where)
+    predicted, target = prepared(predicted, target, where, weights)
+    true = finite(target, where)
     length = predicted.shape[-1] if where is None else where.sum(-1, keepdim=True)
-    gain = true - _hidden(true, where, sign=-1).amin(-1, keepdim=True) if true.shape[-1] else true
-    gain = gain if weights is None else gain * weights
+    if true.shape[-1]:
+        true = true / power_of_two(true)
+        true = true - (true if where is None else torch.where(where, true, torch.inf)).amin(-1, keepdim=True)
+    gain = (true if weights is None else true * weights).to(predicted.dtype)
     gain = gain if where is None else torch.where(where, gain, 0.0)
-    ideal = (gain / torch.log2(1 + hard_ranks(gain, normalised=False, where=where).clamp(min=1))).sum(-1)
+    ranks = hard_ranks(gain, ties="order", normalised=False, where=where)  # any order of equal gains is ideal
+    ideal = (gain / torch.log2(1 + ranks.clamp(min=1))).sum(-1)
     position = soft_ranks(predicted, temperature=temperature, where=where) * length
     found = gain / torch.log2(1 + position.clamp(min=0.5))
     return reduced(torch.where(ideal > 0, 1 - found.sum(-1) / torch.where(ideal > 0, ideal, 1.0), 0.0), reduction)
 
 
-def _hidden(values: Tensor, where: Tensor | None, sign: int = 1) -> Tensor:
-    """The lists with what does not count moved far below (or, for sign -1, far above) all that does."""
-    if where is None or not values.shape[-1]:
-        return values
-    plain = torch.where(where, values.detach(), sign * torch.inf)
-    edge = (plain.amin(-1, keepdim=True) if sign > 0 else plain.amax(-1, keepdim=True)).nan_to_num(0.0, 0.0, 0.0)
-    return torch.where(where, values, edge - sign * OUT_OF_SIGHT)
+def _hidden(values: Tensor, where: Tensor | None) -> Tensor:
+    """The lists with what does not count so far below all that does that its exponential is 0, yet finite."""
+    return values if where is None else torch.where(where, values, torch.finfo(values.dtype).min)
 
 
 def _share(truth: Tensor, where: Tensor | None, weights: Tensor | None) -> Tensor:

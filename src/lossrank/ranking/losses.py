@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lossrank.ranking.lists import Reduction, average, check, finite, reduced
+from lossrank.ranking.lists import Reduction, average, finite, is_ordered, prepared, reduced
 from lossrank.ranking.listwise import approx_ndcg_loss, list_mle_loss, list_net_loss
-from lossrank.ranking.pairwise import pairwise_bce_loss, pairwise_margin_loss, rank_net_loss
+from lossrank.ranking.pairwise import pairwise_bce_loss, pairwise_margin_loss, pairwise_ratio_loss, rank_net_loss
 from lossrank.ranking.permutahedron import permutahedron_ranks
 from lossrank.ranking.ranks import hard_ranks
 from lossrank.ranking.soft import soft_ranks
@@ -27,6 +27,7 @@ def spearman_loss(
     target: Float[Tensor, "*batch list"],
     *,
     ranker: Callable[..., Tensor] = soft_ranks,
+    ties: Literal["average", "order"] = "average",
     where: Bool[Tensor, "*batch list"] | None = None,
     weights: Float[Tensor, "*batch list"] | None = None,
     reduction: Reduction = "mean",
@@ -36,6 +37,8 @@ def spearman_loss(
     Ranks are normalised, as in SoDeep's code: the value is (1 - r) (d² - 1) / (6 d²) for a Spearman coefficient r.
 
     Args:
+        ties: `average`: equal true losses share their mean rank, and a list in which all are equal has loss 0 and no
+            gradient; `order`: they are ranked in the order in which they come, as in SoDeep's code.
         predicted, target: [..., list]; no gradient reaches `target`.
         ranker: differentiable descending normalised ranks: `soft_ranks`, `permutahedron_ranks`, a pretrained
             `GRUSorter`. Called with `where=` only where a mask is given; a sorter knows none.
@@ -43,10 +46,13 @@ def spearman_loss(
         weights: [..., list] of the elements in the mean over a list.
         reduction: over lists.
     """
-    check(predicted, target, where, weights)
+    predicted, target = prepared(predicted, target, where, weights)
     ranks = ranker(predicted) if where is None else ranker(predicted, where=where)
-    truth = hard_ranks(target.detach(), where=where).to(predicted.dtype)
-    return _squared_error(ranks, truth, where, weights, reduction)
+    truth = hard_ranks(target, ties=ties, where=where).to(ranks.dtype)
+    per_list = average((ranks - truth).square(), where, weights)
+    if ties == "average":
+        per_list = torch.where(is_ordered(target, where), per_list, 0.0)
+    return reduced(per_list, reduction)
 
 
 def spearman_gru_loss(
@@ -65,7 +71,7 @@ def spearman_gru_loss(
     Args:
         standardise: bring each list to the scale that the sorter knows; the paper does not.
     """
-    check(predicted, target, None, weights)
+    predicted, target = prepared(predicted, target, None, weights)
     predicted = finite(predicted)  # a standardised infinity is no number
     place = predicted.device.type, predicted.device.index
     sorter = _sorter(_nearest(predicted.shape[-1]), standardise, *place, predicted.dtype)
@@ -85,9 +91,9 @@ def soft_spearman_loss(
 
     A list whose true losses are all equal has no order and loss 0. The arguments are as in `spearman_loss`.
     """
-    check(predicted, target, where, weights)
+    predicted, target = prepared(predicted, target, where, weights)
     ranks = ranker(predicted) if where is None else ranker(predicted, where=where)
-    truth = hard_ranks(target.detach(), ties="average", where=where).to(predicted.dtype)
+    truth = hard_ranks(target, where=where).to(ranks.dtype)
     x = ranks - average(ranks, where, weights)[..., None]
     y = truth - average(truth, where, weights)[..., None]
     spread_y = average(y.square(), where, weights)
@@ -106,15 +112,13 @@ def mse_loss(
     weights: Float[Tensor, "*batch list"] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Mean squared difference of the losses themselves, the pointwise ablation (LL4AL, figure 2)."""
-    check(predicted, target, where, weights)
-    return _squared_error(finite(predicted, where), finite(target.detach(), where), where, weights, reduction)
+    """Mean squared difference of the losses themselves, the pointwise ablation (LL4AL, figure 2).
 
-
-def _squared_error(a: Tensor, b: Tensor, where: Tensor | None, weights: Tensor | None, reduction: Reduction) -> Tensor:
-    if where is None and weights is None and reduction == "mean" and a.numel():  # the same in one operation
-        return F.mse_loss(a, b)
-    return reduced(average((a - b).square(), where, weights), reduction)
+    The only one that learns from a list of equal losses: it predicts the loss, not its rank.
+    """
+    predicted, target = prepared(predicted, target, where, weights)
+    predicted, target = finite(predicted, where), finite(target, where).to(predicted.dtype)
+    return reduced(average((predicted - target).square(), where, weights), reduction)
 
 
 def _nearest(length: int) -> int:
@@ -139,6 +143,7 @@ RANKING_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "rank-net": rank_net_loss,
     "margin": pairwise_margin_loss,
     "bce": pairwise_bce_loss,
+    "ratio": pairwise_ratio_loss,
     "mse": mse_loss,
 }
 """Ranking losses by name; each turns predicted and true losses [..., list] into a scalar."""

@@ -23,6 +23,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, listed, unknown_name
+from lossrank.ranking.lists import power_of_two
 
 __all__ = [
     "PRETRAINED_LENGTHS",
@@ -210,6 +211,7 @@ class PairwiseSorter(Sorter):
 
     def rank(self, x: Tensor) -> Tensor:
         length = x.shape[-1]
+        x = x / power_of_two(x)  # exact, so the squares below neither overflow nor vanish
         # Above the diagonal only, [batch, i, j] = x_j - x_i: the reference's order of sums, for its rounding.
         ahead = (x.unsqueeze(-2) - x.unsqueeze(-1)).triu(1)
         if length == 1:
@@ -235,6 +237,7 @@ SORTERS: dict[str, Callable[..., Sorter]] = {
 
 def _standardised(x: Tensor) -> Tensor:
     """Each row at mean 0 and (population) standard deviation 1; a constant row becomes zeros, without NaN."""
+    x = x / power_of_two(x)
     centred = x - x.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
     return centred * torch.rsqrt(torch.where(variance > 0, variance, 1.0))
