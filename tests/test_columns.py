@@ -107,7 +107,7 @@ def test_a_choice_within_a_budget_is_the_choice_without(
 
     free = chosen(experiment(strategy, None))
     monkeypatch.setattr(choosing, "collect", watched)
-    # 12 float32 of 3,000 samples are 144 KB; of 1,024 samples 49 KB, beside 36 KB of probabilities or 12 KB of margins
+    # 12 float32 of 3,000 samples are 144 KB; of 1,024 samples 49 KB, beside 36 KB of probabilities or 24 KB of margins
     assert chosen(experiment(strategy, "110KB")) == free
     assert [where["embedding"] for where in lies if "embedding" in where] == [True] * (1 + len(strategy.needs_labelled))
     assert not any(where.get(name) for where in lies for name in ("probabilities", "margin"))
@@ -122,10 +122,12 @@ def test_numbers_that_half_precision_rounds_change_a_choice_little(disk: Path) -
 
 def test_what_fits_stays_in_memory(disk: Path) -> None:
     shapes = {"embedding": (12,), "uncertainty": (), "probabilities": (3,)}
-    all_of_it = 3000 * 4 * (12 + 1 + 3)
+    all_of_it = 3000 * (4 * (12 + 3) + 8)
     found = MemoryBudget(all_of_it).columns(shapes, 3000)
     assert {(name, str(column.dtype), is_mapped(column)) for name, column in found.items()} == {
-        (name, "torch.float32", False) for name in shapes
+        ("embedding", "torch.float32", False),
+        ("uncertainty", "torch.float64", False),
+        ("probabilities", "torch.float32", False),
     }
     one_less = MemoryBudget(all_of_it - 1).columns(shapes, 3000)
     assert [name for name, column in one_less.items() if is_mapped(column)] == ["embedding"]
@@ -139,13 +141,13 @@ def test_the_labelled_count_too() -> None:
 
 
 def test_the_smallest_budget_is_said_and_works(disk: Path) -> None:
-    # 3,000 margins of 4 bytes, and 1,024 embeddings of 12 x 4 bytes
-    with pytest.raises(ConfigError, match=r"max_memory is 100B; the smallest that works here is 61152B.*\(embedding\)"):
+    # 3,000 margins of 8 bytes, and 1,024 embeddings of 12 x 4 bytes
+    with pytest.raises(ConfigError, match=r"max_memory is 100B; the smallest that works here is 73152B.*\(embedding\)"):
         chosen(experiment(Margin(diversity="k-center"), "100B"))
     assert left_on(disk) == []
-    with pytest.raises(ConfigError, match="smallest that works here is 61152B"):
-        chosen(experiment(Margin(diversity="k-center"), "61151B"))
-    assert len(chosen(experiment(Margin(diversity="k-center"), "61152B"))) == 30
+    with pytest.raises(ConfigError, match="smallest that works here is 73152B"):
+        chosen(experiment(Margin(diversity="k-center"), "73151B"))
+    assert len(chosen(experiment(Margin(diversity="k-center"), "73152B"))) == 30
 
 
 def test_an_error_leaves_no_file(disk: Path) -> None:

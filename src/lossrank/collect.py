@@ -175,9 +175,9 @@ def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) 
     def observe(batch: Batch, outputs: Tensor) -> None:
         targets = view.runtime.tensor(batch.targets)
         for name, values in _made_by_hand(view, outputs).items() if score else ():
-            by_hand.setdefault(name, []).append(values.float().cpu())
+            by_hand.setdefault(name, []).append(values.cpu().double())
         metric.update(outputs, targets)
-        losses.append(view.task.loss(outputs, targets).float().cpu())
+        losses.append(view.task.loss(outputs, targets).cpu().double())
 
     if score is None:
         for batch, outputs in view.outputs(pool, ids):

@@ -25,7 +25,7 @@ LARGEST = torch.finfo(torch.float16).max
 class MemoryBudget:
     """How many bytes columns may take in memory. Of those that would take more the widest tables lie in files.
 
-    Numbers of single samples, [N], stay in memory and in float32: half precision would make ties of them.
+    Numbers of single samples, [N], stay in memory and in float64: less would make ties of the scores of sure samples.
 
     Args:
         limit: bytes; None: no limit.
@@ -39,7 +39,7 @@ class MemoryBudget:
         self.mapped: dict[str, bool] = {}
 
     def columns(self, shapes: Mapping[str, Sequence[int]], length: int) -> dict[str, Tensor]:
-        """Columns to be filled, [length, *shape] each: float32 in memory, float16 in a file.
+        """Columns to be filled, [length, *shape] each: tables float32 in memory or float16 in a file, others float64.
 
         Raises:
             ConfigError: the numbers of single samples and one block of rows of the tables need more than the budget.
@@ -47,13 +47,15 @@ class MemoryBudget:
         """
         self._decide({name: shape for name, shape in shapes.items() if name not in self.mapped}, length)
         return {
-            name: mapped((length, *shape)) if self.mapped[name] else torch.empty(length, *shape)
+            name: mapped((length, *shape))
+            if self.mapped[name]
+            else torch.empty(length, *shape, dtype=torch.float32 if len(shape) else torch.float64)
             for name, shape in shapes.items()
         }
 
     def _decide(self, shapes: Mapping[str, Sequence[int]], length: int) -> None:
         rows = {name: self.rows.get(name, length) for name in shapes}
-        width = {name: 4 * prod(shape) for name, shape in shapes.items()}  # bytes of a row
+        width = {name: 4 * prod(shape) if len(shape) else 8 for name, shape in shapes.items()}  # bytes of a row
         tables = [name for name, shape in shapes.items() if len(shape)]
         self.mapped |= dict.fromkeys(shapes, False)
         self.used += sum(width[name] * rows[name] for name in shapes)

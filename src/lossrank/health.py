@@ -153,7 +153,7 @@ def _seen(
     def observe(batch: Batch, outputs: Tensor) -> None:
         targets = view.runtime.tensor(batch.targets)
         metric.update(outputs, targets)
-        losses.append(view.task.loss(outputs, targets).float().cpu())
+        losses.append(view.task.loss(outputs, targets).cpu().double())
 
     if not names:  # there is no score: the losses alone
         for batch, outputs in view.outputs(answered, ids):

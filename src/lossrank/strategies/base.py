@@ -112,7 +112,8 @@ class Scene:
             for batch in self.pool.batches(self.candidates, self.batch_size, transform=self.normalise):
                 place = self.runtime.tensor
                 targets = place(batch.targets) if isinstance(batch.targets, Tensor) else batch.targets
-                values.append(score(Batch(batch.ids, place(batch.inputs), targets)).float().cpu())
+                found = score(Batch(batch.ids, place(batch.inputs), targets)).cpu()
+                values.append(found.double() if found.ndim == 1 else found.float())  # as `MemoryBudget` keeps them
                 ids += batch.ids
         return Signals(tuple(ids), {name: torch.cat(values) if values else torch.empty(0)})
 

@@ -164,8 +164,8 @@ class Counting(Task):
         ordered = pixels.sort(1).values
         places = [round(share * (pixels.shape[1] - 1)) for share in (1.0, 0.5, 0.9, 0.99)]
         peak, *quantiles = ordered[:, places].unbind(1)
-        strength = pixels.square().mean(1).sqrt()
-        return torch.stack([self.count(maps), peak, self.uncertainty(maps), strength, *quantiles], 1)
+        strength, entropy = pixels.square().mean(1).sqrt(), self.uncertainty(maps).to(maps.dtype)
+        return torch.stack([self.count(maps), peak, entropy, strength, *quantiles], 1)
 
     def columns(self, outputs: Float[Tensor, "batch 1 h w"]) -> dict[str, Tensor]:
         """`count` [batch]: the more heads are predicted, the more are missed."""

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lossrank.tasks.softmax import Softmax
+
 __all__ = ["counts", "density_entropy", "density_maps", "density_mse", "heads_in"]
 
 
@@ -59,8 +61,7 @@ def counts(maps: Float[Tensor, "batch 1 h w"], scale: float = 100.0) -> Float[Te
 
 def density_entropy(maps: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, " batch"]:
     """[batch] entropy of the softmax over all pixels of each map as the network gives it, natural logarithm."""
-    log_p = maps.flatten(1).log_softmax(1)
-    return -(log_p.exp() * log_p).sum(1)
+    return Softmax(maps.flatten(1)).entropy()
 
 
 def heads_in(

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lossrank.tasks.softmax import Softmax
+
 __all__ = [
     "FlipTested",
     "decode",
@@ -116,8 +118,7 @@ def decode(
 
 def heatmap_entropy(maps: Float[Tensor, "batch joints h w"]) -> Float[Tensor, "batch joints"]:
     """[batch, joints] entropy of the softmax over the pixels of each map, natural logarithm."""
-    log_p = maps.float().flatten(2).log_softmax(2)
-    return -(log_p.exp() * log_p).sum(2)
+    return Softmax(maps.float().flatten(2)).entropy()
 
 
 def swap_joints(values: Tensor, pairs: Sequence[tuple[int, int]], dim: int = 1) -> Tensor:

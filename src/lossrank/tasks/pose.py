@@ -142,7 +142,7 @@ class Pose(Task):
         maps = outputs.detach().float()
         peak, second = self._peaks(maps)
         mass = maps.clamp(min=0).sum((2, 3)) / (2 * math.pi * self.sigma**2)
-        entropy = heatmap_entropy(maps)
+        entropy = heatmap_entropy(maps).to(maps.dtype)
         means = torch.stack([1 - (peak - second).mean(1), 1 - peak.mean(1), entropy.mean(1)], 1)
         return torch.cat([means, peak, second, entropy, mass], 1)
 

@@ -15,6 +15,7 @@ from lossrank.errors import ConfigError, DataError, StrategyError, listed
 from lossrank.models.dropout import dropout_layers
 from lossrank.tasks.base import Metric, Task
 from lossrank.tasks.draws import Dropped, Ensemble
+from lossrank.tasks.softmax import widest
 
 __all__ = ["Regression", "RegressionError"]
 
@@ -162,7 +163,8 @@ class Regression(Task):
                 "a regression answers once and cannot tell how sure it is: task_options: {uncertainty: dropout} of a "
                 "model with dropout, or {uncertainty: ensemble}"
             )
-        return self._answers(outputs).std(1, correction=0).mean(1)
+        answers = self._answers(outputs)
+        return answers.to(widest(answers)).std(1, correction=0).mean(1)
 
     def summary(self, outputs: Tensor) -> Float[Tensor, "batch summary"]:
         """[batch, values] standardised prediction; where there are several answers, their deviations behind it."""
