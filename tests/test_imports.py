@@ -58,6 +58,7 @@ ORDER = (
     "shown",
     "training",
     "experiment",
+    "checkpoint",
     "choosing",
     "clock",
     "rounds",

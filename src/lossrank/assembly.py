@@ -68,6 +68,8 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
         _oracle(data.train, task),
         *_transforms(recipe, data),
         runtime,
+        outputs=tuple(data.classes),
+        model_of=lambda outputs, draw: build_model(recipe, data)(outputs, draw),
     )
 
 
@@ -88,24 +90,34 @@ def load_data(recipe: Recipe) -> ImageData:
 
 def build_task(recipe: Recipe, data: ImageData) -> Task:
     """The task with a model that fits the data."""
+    make, kind, outputs = build_model(recipe, data), KINDS[recipe.task], len(data.classes)
+    taps = frozen_head(recipe, data)[1] if recipe.model.trunk == "frozen" else _model(recipe.model)[1]
+
+    def build(generator: torch.Generator) -> nn.Module:
+        return make(outputs, generator)
+
+    return _call(kind.task, f"task {recipe.task!r}", data, build, taps, **recipe.task_options)  # type: ignore[no-any-return]
+
+
+def build_model(recipe: Recipe, data: ImageData) -> Callable[[int, torch.Generator], nn.Module]:
+    """A function of a number of outputs and a generator that makes the recipe's model for the data."""
     frozen = recipe.model.trunk == "frozen"
-    factory, taps = frozen_head(recipe, data) if frozen else _model(recipe.model)
+    factory, _ = frozen_head(recipe, data) if frozen else _model(recipe.model)
     fitting = {"in_channels": data.channels} if recipe.model.name in MODELS and data.channels else {}
     options: dict[str, Any] = {} if frozen else {**fitting, **recipe.model.options}
     weights = recipe.model.weights if not frozen else None
     pretrained = read_weights(weights, recipe.model.name) if weights else None
 
-    def build(generator: torch.Generator) -> nn.Module:
+    def make(outputs: int, generator: torch.Generator) -> nn.Module:
         with weights_from(generator):
-            model = _call(factory, f"model {recipe.model.name!r}", classes=len(data.classes), **options)
+            model = _call(factory, f"model {recipe.model.name!r}", classes=outputs, **options)
         if not isinstance(model, nn.Module):
             raise ConfigError(f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module")
         if pretrained:
             load_trunk(model, pretrained)
         return model
 
-    kind = KINDS[recipe.task]
-    return _call(kind.task, f"task {recipe.task!r}", data, build, taps, **recipe.task_options)  # type: ignore[no-any-return]
+    return make
 
 
 def build_strategy(recipe: Recipe) -> Strategy:
@@ -115,9 +127,11 @@ def build_strategy(recipe: Recipe) -> Strategy:
 
 def _strategy(recipe: Recipe, name: str, options: Mapping[str, Any]) -> Strategy:
     options = {**recipe.per_strategy.get(name, {}), **options}
-    if "of" in options:  # a strategy around another one
-        options["of"] = _inner(recipe, name, options["of"])
-    strategy = _call(_strategy_class(name), f"strategy {name!r}", **options)
+    kind = _strategy_class(name)
+    inner = options.get("of", _usual_inner(kind))
+    if inner is not None:  # a strategy around another one, for which the recipe has options too
+        options["of"] = _inner(recipe, name, inner)
+    strategy = _call(kind, f"strategy {name!r}", **options)
     if not isinstance(strategy, Strategy):
         raise ConfigError(f"strategy {name!r} made a {type(strategy).__name__}; expected a lossrank Strategy")
     if not isinstance(strategy, PredictedLoss):
@@ -128,6 +142,13 @@ def _strategy(recipe: Recipe, name: str, options: Mapping[str, Any]) -> Strategy
         if name not in known:
             raise ConfigError(unknown_name("field of the predictor", name, known))
     return dataclasses.replace(strategy, plan=dataclasses.replace(strategy.plan, **values))
+
+
+def _usual_inner(kind: Callable[..., Any]) -> str | None:
+    """The name of the strategy that this one is around where nothing else is asked for; None of all others."""
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    usual = next((field.default_factory for field in fields if field.name == "of"), None)
+    return usual.name if isinstance(usual, type) and issubclass(usual, Strategy) else None
 
 
 def _inner(recipe: Recipe, outer: str, inner: Any) -> Strategy:

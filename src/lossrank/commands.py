@@ -99,7 +99,10 @@ def run_recipe(recipe: Recipe, out: Path) -> int:
             bars.update(rounds, completed=row["round"] + 1, note=_told(row))
             bars.console.print(f"{row['labelled']:>7} labels  {_told(row)}")
 
-        run(recipe, out, experiment, Watcher(on_stage, on_epoch, on_row))
+        def on_note(note: str) -> None:
+            bars.console.print(note)
+
+        run(recipe, out, experiment, Watcher(on_stage, on_epoch, on_row, on_note))
     console.print("Everything is in", bold(out))
     console.print(f"A page about it: lossrank report {out}")
     return 0

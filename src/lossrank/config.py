@@ -73,6 +73,8 @@ class TrainRecipe:
     """Epochs after which the learning rate is multiplied by `gamma`."""
     gamma: float = 0.1
     """Factor at each milestone."""
+    clip: float | None = None
+    """Largest norm of the model's gradient; larger ones are scaled down to it. None: as they are."""
     padding: int = 0
     """Zero pixels around an image before a random crop of its own size; 0 = no crop."""
     flip: bool = False
@@ -165,6 +167,8 @@ class Recipe:
                 raise ConfigError(f"{name} is {value}; possible is {least} or more")
         if not train.lr > 0:
             raise ConfigError(f"train.lr is {train.lr}; possible is a number above 0")
+        if train.clip is not None and not train.clip > 0:
+            raise ConfigError(f"train.clip must be a number above 0 or null, got {train.clip}")
         if self.max_memory is not None:
             bytes_of(self.max_memory)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lossrank.attached import AttachedPredictor
@@ -19,7 +20,7 @@ from lossrank.strategies.base import Strategy
 from lossrank.tasks.base import Task
 from lossrank.training import Companion, Lesson, attach_predictor, fit_after, train
 
-__all__ = ["Experiment", "Learner", "Watcher", "learn", "look", "restore", "start", "state_of"]
+__all__ = ["Experiment", "Learner", "Watcher", "learn", "look", "restore_state", "start", "state_of"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Watcher:
     on_stage: Callable[[str], None] = lambda stage: None
     on_epoch: Callable[[int, int], None] = lambda done, epochs: None
     on_row: Callable[[dict[str, Any]], None] = lambda row: None
+    on_note: Callable[[str], None] = lambda note: None
+    """Called with a sentence that a person should read, about weights that start from scratch for instance."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Experiment:
     runtime: Runtime
     labelled_pool: Pool | None = None
     """Where labelled samples lie, if not in `pool`."""
+    outputs: Sequence[str] = ()
+    """Names of what the model puts out, in its order: classes, joints, values."""
+    model_of: Callable[[int, torch.Generator], nn.Module] | None = None
+    """A new model with another number of outputs, first weights by the generator alone; None: only `task.model`."""
 
     @property
     def answered_pool(self) -> Pool:
@@ -164,8 +171,8 @@ def state_of(learner: Learner) -> dict[str, Tensor]:
     return state
 
 
-def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
-    """Put weights that `state_of` gave into a learner of the same model."""
+def restore_state(learner: Learner, state: Mapping[str, Tensor]) -> None:
+    """Put weights that `state_of` gave into a learner of the same model and predictor."""
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "predictor": {}, "fold": {}}
     for name, tensor in state.items():
         part, _, key = name.partition(".")

@@ -92,11 +92,12 @@ def read_lines(path: Path) -> list[str]:
     return [line.decode() for line in lines]
 
 
-def save_weights(path: Path, state: dict[str, Tensor]) -> None:
+def save_weights(path: Path, state: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors by name as safetensors, whole or not at all. Tensors that share memory are written each."""
     from safetensors.torch import save
 
-    write_atomic(path, save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}))
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    write_atomic(path, save(tensors, metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

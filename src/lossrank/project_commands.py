@@ -100,7 +100,13 @@ def select_batch(
         trust: import the code that the recipe names.
     """
     with Project.open(project) as opened, console.status("looking at the pictures") as spinner:
-        questions = opened.select(n, more=more, trust=trust, on_stage=lambda stage: _tell(spinner, stage))
+        questions = opened.select(
+            n,
+            more=more,
+            trust=trust,
+            on_stage=lambda stage: _tell(spinner, stage),
+            on_note=lambda note: console.print(note, soft_wrap=True),
+        )
         found = opened.status()
         if out is not None and questions:
             opened.export(out)

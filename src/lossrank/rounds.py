@@ -17,7 +17,7 @@ from lossrank.choosing import Choice, candidates, choose, readable, shuffled
 from lossrank.clock import Clock
 from lossrank.collect import Measurement, View, measure
 from lossrank.duplicates import share_alike
-from lossrank.experiment import Experiment, Learner, Watcher, learn, look, restore, start, state_of
+from lossrank.experiment import Experiment, Learner, Watcher, learn, look, restore_state, start, state_of
 from lossrank.health import Evidence, cross_fitted, deal
 from lossrank.ledger import Ledger, SampleId
 from lossrank.seeding import generator
@@ -25,7 +25,7 @@ from lossrank.shown import shown
 from lossrank.strategies import Auto
 from lossrank.strategies.base import Strategy
 
-__all__ = ["ask_initial", "evidence", "play_round", "settled"]
+__all__ = ["ask_initial", "evidence", "play_round", "settled", "train_again"]
 
 SHOWN = 12  # samples from either end of the ranking that a report shows
 
@@ -53,8 +53,7 @@ def play_round(
     with clock.stage("measure"):
         measured = measure(view, experiment.test, experiment.test.ids, _collected_score(experiment.strategy))
     choice, told = Choice([]), dict[str, Any]()
-    budget = experiment.recipe.budget
-    wanted = min(budget.step, budget.final - len(labels))
+    wanted = _wanted(experiment, labels)
     if wanted > 0:
         with clock.stage("health"):
             by, reason, told = settled(experiment, learner, ledger, labels, number)
@@ -65,6 +64,24 @@ def play_round(
         if main:
             _ask(experiment, ledger, number + 1, choice, reason)
     return _row(experiment, view, number, labels, train_loss, measured, choice, clock) | told if main else {}
+
+
+def train_again(experiment: Experiment, ledger: Ledger, rounds: int, watcher: Watcher) -> Learner:
+    """The learner after so many rounds, trained on their answers again: the one whose weights were lost."""
+    learner = start(experiment)
+    for number in range(rounds):
+        watcher.on_stage(f"train round {number} again")
+        labels = ledger.labelled(up_to_batch=number)
+        learn(experiment, learner, labels, number, watcher)
+        if _wanted(experiment, labels) > 0:
+            settled(experiment, learner, ledger, labels, number)
+    return learner
+
+
+def _wanted(experiment: Experiment, labels: Mapping[SampleId, Any]) -> int:
+    """How many samples the next batch asks for."""
+    budget = experiment.recipe.budget
+    return min(budget.step, budget.final - len(labels))
 
 
 def settled(
@@ -92,8 +109,10 @@ def evidence(
     scored: Set[SampleId],
     folds: int,
     number: int,
-) -> Evidence:
+) -> Evidence | None:
     """What the strategy's score and the uncertainty are worth on labels held out of trainings.
+
+    None where so few are labelled that no fold leaves a sample to train on.
 
     Each fold has a learner of its own that goes on from round to round as the run's does, in as many steps, and never
     sees what is held out of it; their weights pass on in `learner.folds`.
@@ -106,7 +125,7 @@ def evidence(
     def fit(fold: int, held: Sequence[SampleId]) -> View:
         apart = start(experiment)
         if fold in learner.folds:
-            restore(apart, learner.folds[fold])
+            restore_state(apart, learner.folds[fold])
         kept_out = set(held)
         known = {i: answer for i, answer in labels.items() if i not in kept_out}
         ids = list(known)
@@ -117,8 +136,11 @@ def evidence(
             learner.folds[fold] = state_of(apart)
         return look(experiment, apart)
 
+    hands = {fold: held for fold, held in deal(labels, scored, folds).items() if len(held) < len(labels)}
+    if not hands:
+        return None
     return cross_fitted(
-        deal(labels, scored, folds),
+        hands,
         fit,
         experiment.answered_pool.answered({i: task.target(answer) for i, answer in labels.items()}),
         _collected_score(experiment.strategy) or "uncertainty",

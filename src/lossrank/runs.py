@@ -7,32 +7,32 @@
     weights/             the weights after the last finished round
 
 Killed at any instant and run again, a run continues to the same result: a round either has its row or is played
-again from the weights before it, with the same random draws, and finds its own questions in the ledger.
+again from the weights before it, with the same random draws, and finds its own questions in the ledger. Where those
+weights are missing or damaged, the rounds before are trained again from their answers, to the same weights.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from lossrank.assembly import assemble
+from lossrank.checkpoint import contents_of, load_checkpoint, restore, save_checkpoint
 from lossrank.config import Recipe, differences, dump_recipe, load_recipe
 from lossrank.errors import RunError
-from lossrank.experiment import Experiment, Learner, Watcher, restore, start, state_of
+from lossrank.experiment import Experiment, Learner, Watcher, start
 from lossrank.folder import (
     FolderLock,
     append_line,
     environment,
-    load_weights,
-    save_weights,
     write_atomic,
 )
 from lossrank.ledger import Ledger
 from lossrank.parsing import check_format, read_rows
-from lossrank.rounds import ask_initial, play_round
+from lossrank.rounds import ask_initial, play_round, train_again
 from lossrank.trust import imports_of, remember
 
 __all__ = ["FORMAT", "run", "weights_of"]
@@ -58,21 +58,41 @@ def run(
     processes = experiment.runtime.processes
     learner = start(experiment)
     with FolderLock(out) if processes.main else nullcontext(), _opened(experiment, out) as (ledger, rows):
-        if rows:
-            restore(learner, load_weights(weights_of(out, len(rows) - 1)))
+        learner = _resumed(experiment, learner, ledger, out, rows, watcher)
         for number in range(len(rows), recipe.rounds):
             row = processes.same(play_round(experiment, learner, ledger, number, watcher))
             if processes.main:
-                _write_down(out, row, learner)
+                _write_down(experiment, out, row, learner)
             rows.append(row)
             watcher.on_row(row)
         processes.wait()  # for the main one, whose end would take the others with it
     return rows
 
 
-def _write_down(out: Path, row: Mapping[str, Any], learner: Learner) -> None:
+def _resumed(
+    experiment: Experiment,
+    learner: Learner,
+    ledger: Ledger,
+    out: Path,
+    rows: Sequence[Mapping[str, Any]],
+    watcher: Watcher,
+) -> Learner:
+    """The learner after the finished rounds: from its weights, or trained again where they are missing or damaged."""
+    if not rows or len(rows) >= experiment.recipe.rounds:
+        return learner
+    try:
+        trouble = restore(experiment, learner, load_checkpoint(weights_of(out, len(rows) - 1))).notes
+    except RunError as error:
+        trouble = [str(error)]
+    if not trouble:
+        return learner
+    watcher.on_note(f"{'; '.join(trouble)}. The rounds so far are trained again from their answers")
+    return train_again(experiment, ledger, len(rows), watcher)
+
+
+def _write_down(experiment: Experiment, out: Path, row: Mapping[str, Any], learner: Learner) -> None:
     number = row["round"]
-    save_weights(weights_of(out, number), state_of(learner))
+    save_checkpoint(weights_of(out, number), learner, contents_of(experiment))
     append_line(out / "rounds.jsonl", json.dumps(row))
     weights_of(out, number - 1).unlink(missing_ok=True)
 

@@ -105,7 +105,7 @@ def train(
             if companion:
                 companion.start_epoch(epoch / recipe.epochs)
             losses = [
-                _step(forward, task, lesson, optimizer, companion, number, batch)
+                _step(forward, task, lesson, optimizer, companion, number, batch, recipe.clip)
                 for number, batch in enumerate(batches)
             ]
             schedule.step()
@@ -123,6 +123,7 @@ def _step(
     companion: Companion | None,
     number: int,
     batch: Batch,
+    clip: float | None,
 ) -> float:
     with lesson.runtime.autocast():
         outputs = model(batch.inputs)
@@ -132,10 +133,13 @@ def _step(
     if value != value or value in (float("inf"), float("-inf")):
         raise TrainingError(
             f"the loss is {value} in round {lesson.round}, batch {number}, over {listed(batch.ids)}: "
-            "a lower train.lr or a look at these samples may help; everything answered so far is in the ledger"
+            "a lower train.lr, train.clip: 1.0 or a look at these samples may help; everything answered so far is in "
+            "the ledger"
         )
     optimizer.zero_grad(set_to_none=True)
     (mean if companion is None else companion.objective(mean, per_sample)).backward()  # type: ignore[no-untyped-call]
+    if clip is not None:
+        nn.utils.clip_grad_norm_((p for group in optimizer.param_groups for p in group["params"]), clip)
     optimizer.step()
     if companion:
         companion.step(per_sample.detach())

@@ -23,7 +23,7 @@ SMALL = (
     *EDITS,
     ("image_size: 16", "image_size: 8"),
     ("options: {width: 16}", "options: {width: 4}"),
-    ("epochs: 40, batch_size: 32, lr: 0.05, milestones: [32], padding: 1", "epochs: 6, batch_size: 16"),
+    ("epochs: 40, batch_size: 32, lr: 0.05, milestones: [32], clip: 1.0, padding: 1", "epochs: 6, batch_size: 16"),
     ("folds: 5", "folds: 2"),
     ("epochs: 6", "epochs: 4"),
 )

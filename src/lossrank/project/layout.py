@@ -55,7 +55,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "classification": {
         "size": 64,
         "model": "{name: small_cnn, options: {width: 16}}",
-        "train": "{epochs: 40, batch_size: 32, lr: 0.05, milestones: [32], padding: 4, flip: true}",
+        "train": "{epochs: 40, batch_size: 32, lr: 0.05, milestones: [32], clip: 1.0, padding: 4, flip: true}",
     },
     "pose": {
         "size": 128,

@@ -128,6 +128,7 @@ class Project:
         trust: bool = False,
         on_stage: Told = lambda stage: None,
         on_epoch: Any = None,
+        on_note: Told = lambda note: None,
     ) -> list[Question]:
         """Train if there are new answers, choose a batch and write it down; returns the open questions.
 
@@ -137,6 +138,8 @@ class Project:
             n: how many; the recipe's `budget` if not given.
             more: choose a batch although questions are open.
             trust: import the code that the recipe names although nobody has confirmed it; see `lossrank.trust`.
+            on_note: called with each sentence that a person should read: what an edit of the recipe starts from
+                scratch, or weights that are missing.
 
         Raises:
             RunError: another process is selecting.
@@ -153,7 +156,7 @@ class Project:
             from lossrank.experiment import Watcher
             from lossrank.project.play import play
 
-            watcher = Watcher(on_stage=on_stage, on_epoch=on_epoch or (lambda done, epochs: None))
+            watcher = Watcher(on_stage=on_stage, on_epoch=on_epoch or (lambda done, epochs: None), on_note=on_note)
             play(self.layout, recipe, self.ledger, n, watcher)
         return self.questions()
 
