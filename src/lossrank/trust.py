@@ -1,8 +1,8 @@
 """Code that a recipe names: what of it may be imported.
 
-A recipe can name code as `package.module:name`. To look such a name up is to run its module. A recipe that a user passes
-to a command is the user's own. The recipe inside a run folder or a project may be somebody else's: its names are
-imported only if the user gave them to a command for this folder, with `--trust` or by making the run here. That is
+A recipe can name code as `package.module:name`. To look such a name up is to run its module. A recipe that a user
+passes to a command is the user's own. The recipe inside a run folder or a project may be somebody else's: its names
+are imported only if the user gave them to a command for this folder, with `--trust` or by making the run here. That is
 recorded outside of the folder, in a file for each folder below `$XDG_CONFIG_HOME/lossrank/trusted` (without the
 variable `~/.config/lossrank/trusted`). Reading a folder imports nothing.
 """
