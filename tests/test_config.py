@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,24 @@ def test_a_recipe_holds_a_plan_for_each_strategy_it_compares() -> None:
     other = build_strategy(load_recipe(path, {"strategy": "ll4al", "predictor.lr": 0.5})).predictor()
     assert other is not None
     assert (other.taps, other.loss, other.optimizer, other.lr) == ("all", "margin", "adam", 0.5)
+
+
+BOMB = "[&a0 [x, x], " + ", ".join(f"&a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)) + "]"
+
+
+@pytest.mark.parametrize("field", ["seed", "task_options", "budget", "model"])
+@pytest.mark.parametrize("quoted", [False, True], ids=["yaml", "a text that the parser reads as YAML"])
+def test_aliases_that_stand_for_more_than_any_recipe_needs_are_refused(
+    tmp_path: Path, field: str, quoted: bool
+) -> None:
+    inner = {"budget": "initial", "model": "taps"}.get(field)
+    value = json.dumps(BOMB) if quoted else BOMB
+    (tmp_path / "recipe.yaml").write_text(f"{field}: " + (f"{{{inner}: {value}}}" if inner else value))
+    with pytest.raises(ConfigError, match="must hold at most 100,000 values after its aliases are expanded"):
+        load_recipe(tmp_path / "recipe.yaml")
+
+
+def test_aliases_of_a_recipe_are_read(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("task_options: {a: &a [1, 2], b: *a}\nmodel: {taps: ['*']}")
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert (recipe.task_options, recipe.model.taps) == ({"a": [1, 2], "b": [1, 2]}, ["*"])

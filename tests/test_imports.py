@@ -20,6 +20,7 @@ ROOT = Path(lossrank.__file__).parent
 ORDER = (
     "errors",
     "console",
+    "regular",
     "parsing",
     "spreadsheet",
     "config",

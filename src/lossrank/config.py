@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
@@ -17,7 +18,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from lossrank.errors import ConfigError, unknown_name
-from lossrank.parsing import read_yaml_mapping
+from lossrank.parsing import check_aliases, read_yaml_mapping
 
 __all__ = [
     "BudgetRecipe",
@@ -239,6 +240,9 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
     """A recipe from nested plain values; errors as `load_recipe`."""
     _check_names(Recipe, mapping, "")
+    for text in _texts(mapping):
+        with suppress(yaml.YAMLError):  # what is not YAML stays a text
+            check_aliases(text, f"a text in the recipe, {text[:40]!r},")
     parser = recipe_parser(exit_on_error=False)
     try:
         return Recipe(**parser.instantiate(parser.parse_object(dict(mapping))).as_dict())
@@ -306,6 +310,15 @@ def _merged(mapping: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
             place = place.setdefault(group, {})
         place[last] = value
     return merged
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Texts with an alias, which the parser would expand: it reads a text as YAML in a field of another type."""
+    if isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
+    elif isinstance(value, str) and "*" in value:
+        yield value
 
 
 def _check_names(kind: type, mapping: Any, where: str) -> None:

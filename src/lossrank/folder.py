@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossrank.errors import RunError
 from lossrank.parsing import parse_json, whole_lines
+from lossrank.regular import check_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,6 +111,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        check_regular(path)
         return load_file(path)
     except FileNotFoundError:
         raise RunError(f"the weights {path} are missing: the run cannot continue without them") from None

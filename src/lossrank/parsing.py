@@ -13,8 +13,10 @@ from typing import Any
 import yaml
 
 from lossrank.errors import ConfigError, LossrankError, RunError
+from lossrank.regular import read_file
 
 __all__ = [
+    "check_aliases",
     "check_format",
     "parse_json",
     "read_json_object",
@@ -106,9 +108,8 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not YAML in UTF-8, is no mapping, or its aliases expand without bound.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        if _expanded(yaml.compose(text, yaml.SafeLoader)) > MAX_YAML_NODES:
-            raise ConfigError(f"{path} must hold at most {MAX_YAML_NODES:,} values after its aliases are expanded")
+        text = read_file(path).decode("utf-8-sig")
+        check_aliases(text, str(path))
         mapping = yaml.safe_load(text)
     except FileNotFoundError:
         raise ConfigError(f"there is no recipe at {path}") from None
@@ -123,6 +124,17 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     return mapping or {}
 
 
+def check_aliases(text: str, where: str) -> None:
+    """Refuse YAML whose aliases stand for more values than any file needs.
+
+    Raises:
+        ConfigError: they do; names `where`.
+        yaml.YAMLError: the text is not YAML.
+    """
+    if _expanded(yaml.compose(text, yaml.SafeLoader)) > MAX_YAML_NODES:
+        raise ConfigError(f"{where} must hold at most {MAX_YAML_NODES:,} values after its aliases are expanded")
+
+
 def _row(path: Path, number: int, line: bytes, required: Sequence[str]) -> dict[str, Any]:
     where = f"{path} line {number}"
     row = parse_json(line, where)
@@ -135,7 +147,7 @@ def _row(path: Path, number: int, line: bytes, required: Sequence[str]) -> dict[
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except FileNotFoundError:
         raise RunError(f"{path} is missing") from None
     except OSError as error:

@@ -24,6 +24,7 @@ import yaml
 from lossrank.config import Recipe, changed, recipe_from
 from lossrank.errors import ConfigError, listed
 from lossrank.parsing import read_rows
+from lossrank.regular import read_file
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -65,7 +66,7 @@ class Job:
     def done(self) -> int:
         """How many rounds are finished; cheaper than `rows`."""
         path = self.folder / "rounds.jsonl"
-        return path.read_bytes().count(b"\n") if path.is_file() else 0
+        return read_file(path).count(b"\n") if path.is_file() else 0
 
 
 @dataclass(frozen=True)

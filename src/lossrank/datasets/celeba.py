@@ -19,6 +19,7 @@ from lossrank.datasets.base import ImageData, check_classes, pixel_statistics, s
 from lossrank.datasets.images import open_image
 from lossrank.errors import ConfigError, DataError, listed, unknown_name
 from lossrank.pool import Pool, UnreadableSample
+from lossrank.regular import read_file
 from lossrank.sources import InMemory
 
 __all__ = ["load_celeba"]
@@ -143,14 +144,14 @@ def _partition(folder: Path) -> dict[str, int]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        return [line for line in read_file(path).decode("utf-8").replace("\r\n", "\n").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}; {LAYOUTS}") from error
 
 
 def _packed(path: Path, attribute: str) -> Pool:
     try:
-        raw = path.read_bytes()
+        raw = read_file(path)
         with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
             if attribute not in archive.files:
                 raise ConfigError(unknown_name("attribute", attribute, set(archive.files) - {"jpeg", "offsets"}))

@@ -21,6 +21,7 @@ from torch import Tensor
 from lossrank.datasets.base import ImageData, check_classes, pixel_statistics, subset
 from lossrank.errors import DataError, listed
 from lossrank.pool import Pool
+from lossrank.regular import read_file
 
 __all__ = ["load_cifar10"]
 
@@ -176,7 +177,7 @@ def _decoded(path: Path, jpeg: bytes, offsets: Sequence[int], rows: Sequence[int
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise DataError(f"{path.name} cannot be read from {path.parent} ({error.strerror}); {LAYOUTS}") from error
 

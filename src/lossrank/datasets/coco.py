@@ -14,6 +14,7 @@ from lossrank.datasets.base import hash_share, pixel_statistics
 from lossrank.datasets.pose import IN_MEMORY, Box, Person, PoseData, mirror_pairs, people_pool
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
+from lossrank.regular import read_file
 
 __all__ = ["load_coco_keypoints"]
 
@@ -94,7 +95,7 @@ class _Content:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_file(path))
             self.files = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
             self.annotations = [a for a in content["annotations"] if "keypoints" in a and not a.get("iscrowd")]
             categories = [c for c in content["categories"] if c.get("keypoints")]

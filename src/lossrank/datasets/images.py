@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from lossrank.picture_files import SUFFIXES
+from lossrank.regular import open_file
 from lossrank.sources import UnreadableSample
 
 __all__ = ["SUFFIXES", "eight_bits", "open_image", "read_image", "upright", "upright_size"]
@@ -32,7 +33,7 @@ def read_image(path: Path, image_size: int, channels: int = 3) -> Tensor:
         UnreadableSample: the file is damaged, no image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS` allows.
     """
     try:
-        with Image.open(path) as image:
+        with open_file(path) as file, Image.open(file) as image:
             image.draft(image.mode, (2 * image_size, 2 * image_size))  # of a JPEG, decode no more than is needed
             whole = upright(image)
             pixels = ImageOps.fit(
@@ -71,7 +72,7 @@ def upright_size(path: Path | bytes) -> tuple[int, int]:
 def _opened(path: Path | bytes) -> Iterator[Image.Image]:
     """The image file; whatever goes wrong with it inside is an `UnreadableSample`."""
     try:
-        with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path) as image:
+        with io.BytesIO(path) if isinstance(path, bytes) else open_file(path) as file, Image.open(file) as image:
             limit = Image.MAX_IMAGE_PIXELS or math.inf
             if image.width * image.height > limit:
                 raise UnreadableSample(f"{image.width} x {image.height} pixels are more than the limit of {limit}")

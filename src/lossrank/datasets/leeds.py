@@ -20,6 +20,7 @@ from lossrank.datasets.base import pixel_statistics
 from lossrank.datasets.pose import IN_MEMORY, Person, PoseData, people_pool
 from lossrank.errors import DataError, listed
 from lossrank.pool import Pool
+from lossrank.regular import read_file
 from lossrank.sources import InMemory
 
 __all__ = ["JOINTS", "load_leeds"]
@@ -122,7 +123,7 @@ def _official(folder: Path, image_size: int, min_joints: int, verify: bool, max_
 def _read_joints(path: Path) -> Tensor:
     """[people, 14, 3] x, y with the first pixel being 0, and visibility."""
     try:
-        values = loadmat(path)["joints"]
+        values = loadmat(io.BytesIO(read_file(path)))["joints"]
     except Exception as error:  # a damaged file can raise anything
         raise DataError(f"{path} cannot be read: {type(error).__name__}: {error}; {LAYOUTS}") from error
     if values.ndim != 3 or values.shape[:2] != (14, 3):
@@ -155,7 +156,7 @@ def _packed(folder: Path, verify: bool) -> PoseData:
 def _read_packed(path: Path) -> tuple[Tensor, Tensor, list[str], str]:
     """Images [N, 3, side, side], targets [N, 14, 3], names, and the sha256 of the file."""
     try:
-        raw = path.read_bytes()
+        raw = read_file(path)
         with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
             jpeg, offsets, names = archive["jpeg"], archive["offsets"].tolist(), archive["names"].tolist()
             keypoints, visible = archive["keypoints"], archive["visible"]

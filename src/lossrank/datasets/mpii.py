@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from scipy.io import loadmat
 from lossrank.datasets.base import hash_share
 from lossrank.datasets.pose import IMAGENET_MEAN, IMAGENET_STD, IN_MEMORY, Box, Person, PoseData, people_pool
 from lossrank.errors import ConfigError, DataError, listed
+from lossrank.regular import read_file
 from lossrank.tasks.pck import MPII_HEAD_BOX
 
 __all__ = ["JOINTS", "PAIRS", "load_mpii"]
@@ -158,7 +160,7 @@ def _people(folder: Path, crop: _Crop, fraction: float, verify: bool) -> tuple[l
 
 def _of_json(file: Path, crop: _Crop, heads: Sequence[float] | None) -> list[Person]:
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
+        entries = json.loads(read_file(file))
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     if heads is not None and len(heads) != len(entries):
@@ -183,7 +185,7 @@ def _of_json(file: Path, crop: _Crop, heads: Sequence[float] | None) -> list[Per
 
 def _head_sizes(file: Path) -> list[float]:
     try:
-        boxes = loadmat(file)["headboxes_src"]
+        boxes = loadmat(io.BytesIO(read_file(file)))["headboxes_src"]
     except Exception as error:  # a damaged file can raise anything
         raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
     return [float(value) for value in MPII_HEAD_BOX * np.linalg.norm(boxes[1] - boxes[0], axis=0)]
@@ -192,7 +194,7 @@ def _head_sizes(file: Path) -> list[float]:
 def _of_release(file: Path, crop: _Crop) -> Iterator[Person]:
     """Everybody of the official annotation who has joints; those of the test pictures have none."""
     try:
-        release = loadmat(file, struct_as_record=False, squeeze_me=True)["RELEASE"]
+        release = loadmat(io.BytesIO(read_file(file)), struct_as_record=False, squeeze_me=True)["RELEASE"]
         pictures, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
     except Exception as error:  # a damaged file can raise anything
         raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}") from error

@@ -16,6 +16,7 @@ from lossrank.datasets.base import hash_share
 from lossrank.datasets.counting import IN_MEMORY, CountingData, Picture, Scale, counting_data
 from lossrank.errors import ConfigError, DataError
 from lossrank.ledger import SampleId
+from lossrank.regular import read_file
 from lossrank.spreadsheet import plain
 
 __all__ = ["load_points"]
@@ -73,7 +74,7 @@ def load_points(
 
 def _pictures(path: Path, folder: Path) -> list[Picture]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}; {EXPECTED}") from error
     read = _of_json if text.lstrip()[:1] in ("[", "{") else _of_csv

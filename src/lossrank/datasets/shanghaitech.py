@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lossrank.datasets.counting import IN_MEMORY, CountingData, Picture, Scale, counting_data
 from lossrank.errors import ConfigError, DataError, listed
+from lossrank.regular import read_file
 
 __all__ = ["load_shanghaitech"]
 
@@ -125,7 +126,7 @@ def _pictures(folder: Path, verify: bool) -> list[Picture]:
 def _heads(file: Path) -> Tensor:
     """[heads, 2] x, y with the first pixel being 0."""
     try:
-        info = loadmat(file)["image_info"][0, 0]
+        info = loadmat(io.BytesIO(read_file(file)))["image_info"][0, 0]
         location, number = info["location"][0, 0], int(info["number"][0, 0].item())
     except Exception as error:  # a damaged file can raise anything
         raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}; {LAYOUTS}") from error
@@ -151,7 +152,7 @@ def _packed(folder: Path, verify: bool) -> tuple[list[list[Picture]], str]:
 def _read_packed(path: Path) -> tuple[list[Picture], str]:
     """The pictures, and the sha256 of the file."""
     try:
-        raw = path.read_bytes()
+        raw = read_file(path)
         with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
             jpeg, points = archive["jpeg"].tobytes(), torch.from_numpy(archive["points"]).double()
             offsets, heads = archive["offsets"].tolist(), archive["point_offsets"].tolist()

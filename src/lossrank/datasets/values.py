@@ -17,6 +17,7 @@ from lossrank.datasets.folder import IN_MEMORY, files_pool
 from lossrank.errors import ConfigError, DataError, listed, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool
+from lossrank.regular import read_file
 from lossrank.spreadsheet import plain
 
 __all__ = ["RegressionData", "load_values", "regression_data"]
@@ -151,7 +152,7 @@ def _targets(rows: Mapping[SampleId, Row]) -> Tensor:
 def _read(path: Path, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[SampleId, Row]]:
     """Names of the values, and the values by id."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}; {EXPECTED}") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
+from lossrank.regular import read_file
 
 __all__ = ["VOCABULARIES", "Answers", "Given", "Question", "Vocabulary", "decoded"]
 
@@ -117,7 +118,7 @@ def decoded(path: Path) -> str:
         DataError: it is neither; the first byte that is not UTF-8 is named.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     try:

@@ -10,6 +10,7 @@ from typing import Any
 from lossrank.errors import DataError
 from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, decoded
 from lossrank.folder import write_atomic
+from lossrank.regular import open_file
 
 __all__ = ["read_coco", "write_coco"]
 
@@ -77,7 +78,7 @@ def _size(file: Path) -> dict[str, int]:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with open_file(file) as picture, Image.open(picture) as image:
             return {"width": image.width, "height": image.height}
     except OSError:  # the picture was read a moment ago; its size is a courtesy
         return {}

@@ -18,12 +18,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lossrank.errors import ConfigError, DataError, RunError
 from lossrank.exchange import VOCABULARIES, Vocabulary
 from lossrank.folder import read_lines, write_atomic
 from lossrank.ledger import Ledger, SampleId
+from lossrank.parsing import read_json_object, read_yaml_mapping
+from lossrank.regular import read_file
 
 __all__ = ["FORMAT", "Layout", "digest_of", "is_project"]
 
@@ -127,16 +127,16 @@ class Layout:
         """
         if not is_project(folder):
             raise RunError(f"{folder} is no project: it has no project.json. `lossrank init` makes one")
-        written = json.loads((folder / "project.json").read_text(encoding="utf-8")).get("format", FORMAT)
+        written = read_json_object(folder / "project.json").get("format", FORMAT)
         if written > FORMAT:
             raise RunError(
                 f"{folder} was written in format {written} by a newer lossrank; this one reads up to {FORMAT}"
             )
         try:
-            recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8")) or {}
+            recipe = read_yaml_mapping(folder / "recipe.yaml")
             options = dict(recipe.get("dataset_options") or {})
             task, data = str(recipe.get("task", "classification")), recipe["data"]
-        except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ConfigError(f"{folder / 'recipe.yaml'} is no project's recipe: {error}") from None
         what = VOCABULARIES[task][0] if task in VOCABULARIES else "classes"
         vocabulary = Vocabulary(task, tuple(str(name) for name in options.get(what) or ()))
@@ -182,6 +182,6 @@ def is_project(folder: Path) -> bool:
 def digest_of(file: Path) -> str | None:
     """BLAKE2b of a file's bytes, 16 of them as hex; None where it cannot be read."""
     try:
-        return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+        return hashlib.blake2b(read_file(file), digest_size=16).hexdigest()
     except OSError:
         return None

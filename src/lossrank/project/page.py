@@ -10,6 +10,7 @@ from lossrank.folder import write_atomic
 from lossrank.ledger import Event
 from lossrank.project.project import Project
 from lossrank.project.status import Status
+from lossrank.regular import open_file
 from lossrank.report.facts import safe
 from lossrank.report.gallery import Thumbnail, strip
 from lossrank.report.plain import PlainPage, single_curve
@@ -48,7 +49,7 @@ def _thumbnail(images: Path) -> Thumbnail:
     def picture(sample: str) -> Image | None:
         from PIL import Image
 
-        with Image.open(images / sample) as image:
+        with open_file(images / sample) as file, Image.open(file) as image:
             image.load()
             return image
 

@@ -19,6 +19,7 @@ from lossrank.ledger import SampleId
 from lossrank.picture_files import found_below
 from lossrank.pool import Pool
 from lossrank.project.layout import Layout
+from lossrank.regular import open_file
 
 __all__ = ["Pictures", "open_pictures"]
 
@@ -88,7 +89,7 @@ class Pictures:
     def _box(self, sample: SampleId) -> Box:
         """The square around the whole picture, which the pool shows."""
         if sample not in self.boxes:
-            with Image.open(self.layout.images / sample) as image:
+            with open_file(self.layout.images / sample) as file, Image.open(file) as image:
                 turned = image.getexif().get(ORIENTATION, 1) >= 5
                 size = image.size[::-1] if turned else image.size
             side = max(size)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save
 from lossrank.errors import ConfigError, RunError
 from lossrank.ranking.pretrain_settings import PretrainSettings, fast_settings
 from lossrank.ranking.sorter_training import SorterTraining
+from lossrank.regular import read_file
 
 __all__ = ["PretrainSettings", "fast_settings", "pretrain_command", "pretrain_sorter"]
 
@@ -111,7 +112,7 @@ def pretrain_sorter(
 def _finished(settings: PretrainSettings, out: Path) -> dict[str, Any]:
     """The card of a training that is done; weeks of somebody's work are never written over."""
     path = out.with_suffix(".json")
-    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    card: dict[str, Any] = json.loads(read_file(path)) if path.exists() else {}
     found = {name: card.get(name) for name in asdict(settings)}
     if found != asdict(settings):
         raise RunError(f"{out} holds a finished sorter of {found}; asked for {asdict(settings)}. Choose another file")

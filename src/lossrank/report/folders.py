@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lossrank.errors import RunError, listed
+from lossrank.errors import ConfigError, RunError, listed
+from lossrank.parsing import read_yaml_mapping
+from lossrank.regular import read_file
 from lossrank.report.lines import read_objects, run_of
 from lossrank.report.recorded import MANIFEST, read_recorded
 from lossrank.report.rows import Run, ordered
@@ -91,24 +91,24 @@ def _check_metrics(runs: Sequence[Run]) -> None:
 
 
 def _recipe(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise RunError(f"{path.parent} is no run folder: it has no recipe.yaml")
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path.parent} is no run folder: it has no recipe.yaml") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RunError(f"{path} cannot be read as a recipe: {error}") from None
-    missing = [name for name in ("strategy", "seed") if not isinstance(recipe, dict) or name not in recipe]
+        recipe = read_yaml_mapping(path)
+    except ConfigError as error:
+        raise RunError(str(error)) from None
+    missing = [name for name in ("strategy", "seed") if name not in recipe]
     if missing:
         raise RunError(f"{path} is no recipe of a run: {listed(missing)} missing")
     if not isinstance(recipe["seed"], int):
         raise RunError(f"{path} has the seed {recipe['seed']!r}; a seed is a whole number")
-    return dict(recipe)
+    return recipe
 
 
 def _environment(path: Path) -> dict[str, Any]:
     """Empty where the run did not get as far as writing it."""
     try:
-        environment = json.loads(path.read_text(encoding="utf-8"))
+        environment = json.loads(read_file(path))
     except (OSError, ValueError):
         return {}
     return environment if isinstance(environment, dict) else {}

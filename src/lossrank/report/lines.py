@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.errors import RunError
+from lossrank.regular import read_file
 from lossrank.report.rows import MetricInfo, Ranked, Row, Run, visible
 
 __all__ = ["Line", "read_objects", "run_of"]
@@ -49,7 +50,7 @@ def read_objects(path: Path) -> list[Line]:
         RunError: the file cannot be read, or a line is no JSON object; a file that is not there has no line.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         return []
     except OSError as error:

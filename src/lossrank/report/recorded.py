@@ -16,6 +16,7 @@ from typing import Any
 
 from lossrank.errors import RunError
 from lossrank.folder import write_atomic
+from lossrank.regular import read_file
 from lossrank.report.lines import Line, read_objects, run_of
 from lossrank.report.rows import Run
 
@@ -90,7 +91,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     """What `recorded.json` says; errors as `read_recorded`."""
     path = folder / MANIFEST
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(read_file(path))
         version = int(facts["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is no record of a sweep: {error!r}") from None

@@ -24,6 +24,7 @@ from lossrank.errors import BridgeError, RunError
 from lossrank.folder import append_line, write_atomic
 from lossrank.ledger import Ledger, SampleId
 from lossrank.parsing import read_rows
+from lossrank.regular import read_file
 
 __all__ = ["FOLDER", "SAMPLE", "Link", "Memory", "NotPushed", "Task", "tasks_of"]
 
@@ -71,7 +72,7 @@ class Memory:
         """The link that was written last; None where there is none."""
         path = self.folder / "link.json"
         try:
-            return Link(**json.loads(path.read_text(encoding="utf-8")))
+            return Link(**json.loads(read_file(path)))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:

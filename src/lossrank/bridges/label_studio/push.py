@@ -24,6 +24,7 @@ from lossrank.exchange import Question
 from lossrank.folder import FolderLock
 from lossrank.ledger import SampleId
 from lossrank.project import Project
+from lossrank.regular import read_file
 
 __all__ = ["Pushed", "push", "score_of"]
 
@@ -234,7 +235,7 @@ class _Pictures:
         """A file name of our own, from which the sample is known again, and bytes that a browser shows."""
         name = blake2b(sample.encode(), digest_size=8).hexdigest()
         if path.suffix.lower() in SHOWN:
-            return f"{name}{path.suffix.lower()}", path.read_bytes()
+            return f"{name}{path.suffix.lower()}", read_file(path)
         from lossrank.datasets.images import open_image
         from lossrank.sources import UnreadableSample
 
