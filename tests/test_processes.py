@@ -159,7 +159,8 @@ def test_two_processes_train_the_model_and_the_predictor_that_one_trains(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path, strategy: str
 ) -> None:
     # A list is the whole batch, 16, which a process by itself never sees; LL4AL's gradient reaches the model.
-    plan = {"list_size": 16} if strategy == "l2r-al" else {"detach_after": 0.7}
+    # Soft ranks: the weights of two trainings through the GRU part by more than this test allows to rounding.
+    plan = {"loss": "spearman", "list_size": 16} if strategy == "l2r-al" else {"detach_after": 0.7}
     recipe = recipe_of(strategy, predictor=plan)
     (row,) = run(recipe_from(recipe), tmp_path / "one")
     launched = start(tmp_path / "two", recipe)

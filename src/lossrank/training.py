@@ -16,6 +16,7 @@ from lossrank.errors import ConfigError, TrainingError, listed, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool, Transform
 from lossrank.processes import Processes
+from lossrank.ranking import RANKING_LOSSES
 from lossrank.runtime import Runtime
 from lossrank.seeding import derive_seed, generator
 from lossrank.strategies.base import PredictorPlan
@@ -165,10 +166,13 @@ class Companion:
         self.joint = False
 
     def start_epoch(self, progress: float) -> None:
-        """Stop the gradient into the model once the share `progress` of the epochs passes `detach_after`."""
+        """Stop the gradient into the model in epochs that begin after the share `detach_after` of all.
+
+        The one that begins at it still sends its gradient, as in LL4AL's public code (`epoch > 120` of 200, from 0).
+        """
         if self.schedule and progress > 0:
             self.schedule.step()
-        self.joint = progress < self.plan.detach_after
+        self.joint = self.plan.detach_after > 0 and progress <= self.plan.detach_after
         self.predictor.stop_gradient = not self.joint
 
     def objective(self, mean: Tensor, per_sample: Tensor) -> Tensor:
@@ -227,12 +231,15 @@ def attach_predictor(
     Args:
         example: [batch, ...] inputs of the model, to find the width of its layers.
         processes: that train the model together; it ranks whole batches then.
+
+    Raises:
+        ConfigError: the ranking loss does not exist, or its weight is not above 0.
     """
     taps = task.taps if plan.taps == "all" else task.taps[-1:]
     return attach(
         model,
         taps if plan.features else (),
-        loss=plan.loss,
+        loss=_weighted(plan),
         stop_gradient=plan.detach_after == 0,
         optimizer=_predictor_optimizer(plan, recipe),
         summary=task.summary if plan.summary else None,
@@ -243,6 +250,16 @@ def attach_predictor(
         example=example,
         gather=(processes or Processes()).gathered,
     )
+
+
+def _weighted(plan: PredictorPlan) -> str | Callable[[Tensor, Tensor], Tensor]:
+    """The ranking loss of a plan, times its weight."""
+    if not 0 < plan.weight < float("inf"):
+        raise ConfigError(f"predictor.weight must be a number > 0, got {plan.weight}")
+    if plan.weight == 1 or plan.loss not in RANKING_LOSSES:  # an unknown name is refused by `attach`
+        return plan.loss
+    loss, weight = RANKING_LOSSES[plan.loss], plan.weight
+    return lambda predicted, true: weight * loss(predicted, true)
 
 
 def _optimizer(recipe: TrainRecipe, lr: float, weight_decay: float) -> Callable[[Iterable[Tensor]], Optimizer]:

@@ -261,13 +261,24 @@ def test_what_the_predictor_learns_by(strategy: PredictedLoss, value: float) -> 
     assert float(RANKING_LOSSES[strategy.plan.loss](PREDICTED, TRUE)) == pytest.approx(value)
 
 
+REVERSED = 20 / 16 / 4  # ranks off by 3, 1, 1, 3 of 4: squares 20 / 16 over 4 elements
+
+
 @pytest.mark.parametrize("kind", [L2RAL, RankAllFeatures])
-def test_the_listwise_ones_do_not_care_for_the_scale(kind: type[PredictedLoss]) -> None:
+def test_the_listwise_ones_learn_by_the_papers_sorter_at_its_scale(kind: type[PredictedLoss]) -> None:
+    plan = kind().plan
+    assert (plan.loss, plan.list_size) == ("spearman-gru", None)
+    scaled = (TRUE - TRUE.mean()) / TRUE.std()
+    loss = RANKING_LOSSES[plan.loss]
+    assert float(loss(scaled, TRUE)) == pytest.approx(0.0, abs=1e-3)
+    assert float(loss(-scaled, TRUE)) == pytest.approx(REVERSED, abs=2e-2)
+
+
+def test_soft_ranks_do_not_care_for_the_scale() -> None:
     """Right in order and a thousand times too large: no loss. The same under the pointwise loss is a large one."""
-    loss = RANKING_LOSSES[kind().plan.loss]
+    loss = RANKING_LOSSES["spearman"]
     assert float(loss(1000 * TRUE, TRUE)) == pytest.approx(0.0, abs=1e-6)
-    # reversed: ranks off by 3, 1, 1, 3 of 4, squares 20 / 16 over 4 elements
-    assert float(loss(-1000 * TRUE, TRUE)) == pytest.approx(20 / 16 / 4, abs=1e-3)
+    assert float(loss(-1000 * TRUE, TRUE)) == pytest.approx(REVERSED, abs=1e-3)
     assert float(RANKING_LOSSES[Pointwise().plan.loss](1000 * TRUE, TRUE)) > 1e6
 
 

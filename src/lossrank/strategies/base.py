@@ -36,7 +36,11 @@ class PredictorPlan:
     when: str = "during"
     """`during`: one step beside each step of the model (the papers); `after`: fitted on cached features."""
     detach_after: float = 0.0
-    """Share of the epochs after which the gradient into the model is stopped: 0 = always stopped (L2R-AL)."""
+    """Share of the epochs after which the gradient into the model is stopped: 0 = always stopped (L2R-AL). The epoch
+    that begins at this share is the last with a gradient: at 0.6 of 200 the first 121, as in LL4AL's public code."""
+    weight: float = 1.0
+    """Factor of the ranking loss, LL4AL's lambda. It scales the gradient into the model and the predictor's own, which
+    Adam does not notice."""
     summary: bool = False
     """Whether the task's summary of the model's own output is a second input."""
     features: bool = True

@@ -25,17 +25,17 @@ class PredictedLoss(Ranked):
 
 @dataclass(frozen=True)
 class L2RAL(PredictedLoss):
-    """The paper to the letter: last block, gradient stopped, listwise loss, learned beside the model."""
+    """The paper: last block, gradient stopped, listwise loss through SoDeep's GRU, learned beside the model."""
 
     name: ClassVar[str] = "l2r-al"
     cost: ClassVar[str] = "a small step beside each of the model's, one pass over the candidates"
     paper: ClassVar[str] = "Learning to Rank for Active Learning: A Listwise Approach (L2R-AL)"
-    plan: PredictorPlan = field(default_factory=PredictorPlan)
+    plan: PredictorPlan = field(default_factory=lambda: PredictorPlan(loss="spearman-gru"))
 
 
 @dataclass(frozen=True)
 class LL4AL(PredictedLoss):
-    """Four taps, margin pairs i with d-1-i, gradient into the model until 120 of 200 epochs."""
+    """Four taps, margin pairs i with d-1-i, gradient into the model in the first 121 of 200 epochs."""
 
     name: ClassVar[str] = "ll4al"
     cost: ClassVar[str] = "a small step beside each of the model's, one pass over the candidates"
@@ -64,7 +64,7 @@ class RankAllFeatures(PredictedLoss):
     name: ClassVar[str] = "rank-all-features"
     cost: ClassVar[str] = L2RAL.cost
     paper: ClassVar[str] = L2RAL.paper
-    plan: PredictorPlan = field(default_factory=lambda: PredictorPlan(taps="all"))
+    plan: PredictorPlan = field(default_factory=lambda: PredictorPlan(taps="all", loss="spearman-gru"))
 
 
 @dataclass(frozen=True)
