@@ -11,6 +11,7 @@ from rich.text import Text
 from lossrank.console import bold, console
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.exchange import Question, Vocabulary
+from lossrank.picture_files import Listing, look_below
 from lossrank.project import Project
 from lossrank.project.terminal import SHOWN, counts, expected, questions_table, rounds_table
 
@@ -64,9 +65,18 @@ def init(
     names = [name.strip() for name in given.get(wanted or "", "").split(",") if name.strip()]
     folder = out or images.with_name(f"{images.resolve().name}-project")
     with Project.init(folder, images, task, names, test=test, initial=initial, step=step) as project:
-        console.print(f"{project.status().pool} pictures. The recipe, to be edited:", bold(folder / "recipe.yaml"))
+        _print_pictures(look_below(images), project.status().pool)
+        console.print("The recipe, to be edited:", bold(folder / "recipe.yaml"))
         console.print(f"Next: lossrank select {folder}")
     return 0
+
+
+def _print_pictures(found: Listing, taken: int) -> None:
+    """How many pictures of a folder are taken, and what is left out for which reason."""
+    total = len(found.files) + len(found.left_out)
+    console.print(f"{taken} pictures." if not found.left_out else f"{taken} of {total} pictures are taken in.")
+    for line in found.lines():
+        console.print(line)
 
 
 def status(project: Path) -> int:
@@ -248,6 +258,8 @@ def add(project: Path) -> int:
     """
     with Project.open(project) as opened:
         console.print(f"{opened.add()} new pictures; {opened.status().pool} in the pool")
+        for line in look_below(opened.layout.images).lines():
+            console.print(line)
     return 0
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeGuard
 
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
-from lossrank.regular import read_file
 
-__all__ = ["VOCABULARIES", "Answers", "Given", "Question", "Vocabulary", "decoded"]
+__all__ = ["VOCABULARIES", "Answers", "Given", "Question", "Vocabulary"]
 
 VOCABULARIES: Mapping[str, tuple[str, str]] = {
     "classification": ("classes", "folders"),
@@ -109,24 +107,6 @@ class Vocabulary:
             unseen = row[2] == 0
             joints.append([None if unseen and v is None else _number(v) for v in row[:2]] + [int(row[2])])
         return joints
-
-
-def decoded(path: Path) -> str:
-    """The text of a file in UTF-8 or UTF-16, with or without a byte-order mark.
-
-    Raises:
-        DataError: it is neither; the first byte that is not UTF-8 is named.
-    """
-    try:
-        data = read_file(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is neither UTF-8 nor UTF-16 (byte {error.start} is {data[error.start]:#04x}): save it as UTF-8"
-        ) from None
 
 
 def _points(answer: Any) -> list[list[float]]:

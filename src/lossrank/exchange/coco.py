@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.errors import DataError
-from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, decoded
+from lossrank.exchange.answers import Answers, Given, Question, Vocabulary
 from lossrank.folder import write_atomic
-from lossrank.regular import open_file
+from lossrank.strict_json import read_text
 
 __all__ = ["read_coco", "write_coco"]
 
@@ -46,7 +46,7 @@ def read_coco(path: Path, vocabulary: Vocabulary) -> Answers:
         DataError: it is no COCO keypoint file, or its keypoints are not the project's joints, in order.
     """
     try:
-        content = json.loads(decoded(path))
+        content = json.loads(read_text(path))
         files = {image["id"]: str(image["file_name"]) for image in content["images"]}
         kinds = {tuple(c["keypoints"]) for c in content["categories"] if c.get("keypoints")}
         annotations = list(content["annotations"])
@@ -75,10 +75,10 @@ def _joints(annotation: dict[str, Any], vocabulary: Vocabulary) -> Any:
 
 
 def _size(file: Path) -> dict[str, int]:
-    from PIL import Image
+    from lossrank.decoding import UnreadableSample, upright_size
 
     try:
-        with open_file(file) as picture, Image.open(picture) as image:
-            return {"width": image.width, "height": image.height}
-    except OSError:  # the picture was read a moment ago; its size is a courtesy
+        width, height = upright_size(file)
+    except UnreadableSample:  # the picture was read a moment ago; its size is a courtesy
         return {}
+    return {"width": width, "height": height}

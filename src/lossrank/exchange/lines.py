@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.errors import DataError
-from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, decoded
+from lossrank.exchange.answers import Answers, Given, Question, Vocabulary
 from lossrank.folder import write_atomic
+from lossrank.strict_json import read_text
 
 __all__ = ["read_lines", "write_lines"]
 
@@ -35,7 +36,7 @@ def write_lines(path: Path, questions: Sequence[Question], vocabulary: Vocabular
 def read_lines(path: Path, vocabulary: Vocabulary) -> Answers:
     """Lines with an answer or a reason to skip; lines in which both are null or missing are still open."""
     answers = Answers()
-    for number, line in enumerate(decoded(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:

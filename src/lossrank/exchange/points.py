@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lossrank.errors import DataError
-from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, decoded
+from lossrank.exchange.answers import Answers, Given, Question, Vocabulary
 from lossrank.folder import write_atomic
+from lossrank.strict_json import read_text
 
 __all__ = ["read_points", "write_points"]
 
@@ -29,7 +30,7 @@ def read_points(path: Path, vocabulary: Vocabulary) -> Answers:
         DataError: it is no JSON list.
     """
     try:
-        entries = json.loads(decoded(path))
+        entries = json.loads(read_text(path))
     except ValueError as error:
         raise DataError(f"{path} is no JSON: {error}") from None
     if not isinstance(entries, list):

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.errors import DataError
-from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, decoded
+from lossrank.exchange.answers import Answers, Given, Question, Vocabulary
 from lossrank.folder import write_atomic
 from lossrank.spreadsheet import csv_text, plain
+from lossrank.strict_json import read_text
 
 __all__ = ["read_table", "write_table"]
 
@@ -29,7 +30,7 @@ def write_table(path: Path, questions: Sequence[Question], vocabulary: Vocabular
 
 def read_table(path: Path, vocabulary: Vocabulary) -> Answers:
     """Rows with an answer or a reason to skip; rows with neither are still open."""
-    reader = csv.reader(io.StringIO(decoded(path), newline=""), delimiter=_delimiter(path), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=_delimiter(path), strict=True)
     answers = Answers()
     head: list[str] | None = None
     while True:
@@ -89,5 +90,5 @@ def _head(path: Path, row: list[str]) -> list[str]:
 
 def _delimiter(path: Path) -> str:
     """Comma, semicolon (spreadsheets of many languages) or tab: whichever cuts an `id` out of the first line."""
-    first = decoded(path).partition("\n")[0].lower()
+    first = read_text(path).partition("\n")[0].lower()
     return next((mark for mark in ",;\t" if "id" in [c.strip(' "\r') for c in first.split(mark)]), ",")

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from lossrank.datasets import CountingData, ImageData, PoseData, load_unlabelled, pixel_statistics
-from lossrank.datasets.images import ORIENTATION
 from lossrank.datasets.pose import Box, Person, mirror_pairs, people_pool
+from lossrank.decoding import upright_size
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.exchange import read_answers
 from lossrank.ledger import SampleId
 from lossrank.picture_files import found_below
 from lossrank.pool import Pool
 from lossrank.project.layout import Layout
-from lossrank.regular import open_file
 
 __all__ = ["Pictures", "open_pictures"]
 
@@ -89,9 +87,7 @@ class Pictures:
     def _box(self, sample: SampleId) -> Box:
         """The square around the whole picture, which the pool shows."""
         if sample not in self.boxes:
-            with open_file(self.layout.images / sample) as file, Image.open(file) as image:
-                turned = image.getexif().get(ORIENTATION, 1) >= 5
-                size = image.size[::-1] if turned else image.size
+            size = upright_size(self.layout.images / sample)
             side = max(size)
             self.boxes[sample] = Box((size[0] - side) / 2, (size[1] - side) / 2, side)
         return self.boxes[sample]

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lossrank.decoding import UnreadableSample
 from lossrank.errors import DataError, listed
 from lossrank.ledger import SampleId
 
@@ -29,10 +30,6 @@ __all__ = [
 # A union would make every task and transform ask which of the two it was given; a task knows what its targets are.
 Targets = Any
 """A tensor whose first dimension is the batch, or a tuple of such tensors; [batch, 0] where there are none."""
-
-
-class UnreadableSample(Exception):  # noqa: N818 - a fact about a sample, caught by the pool
-    """A data set raises it for a sample that cannot be read; the pool leaves the sample out and lists it."""
 
 
 class Batch(NamedTuple):
