@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,17 +27,16 @@ from lossrank.config import TrainRecipe, recipe_from
 from lossrank.errors import ConfigError, TrainingError
 from lossrank.experiment import Watcher
 from lossrank.experiment import start as begin
-from lossrank.folder import load_weights
 from lossrank.ledger import Ledger
 from lossrank.pool import Pool
 from lossrank.processes import Processes
 from lossrank.rounds import ask_initial, play_round
-from lossrank.runs import run, weights_of
 from lossrank.runtime import Runtime
 from lossrank.seeding import generator
 from lossrank.sweep import _begin
 from lossrank.training import Lesson
 
+PATIENCE = 1200  # seconds, on a machine that has other things to do
 LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 NETS = """
 from torch import nn
@@ -127,19 +127,27 @@ def test_a_predictor_ranks_what_all_processes_saw() -> None:
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, dict[str, Any]], subprocess.Popen[str]]:
-    """Starts `lossrank run` in two processes on the CPU."""
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.Popen[str]]:
+    """Starts a script or a module in two processes on the CPU."""
     (tmp_path / "nets_of_processes.py").write_text(NETS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")  # a machine may not know its own name
 
+    def begin(*words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([*LAUNCHER, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    return begin
+
+
+@pytest.fixture
+def start(launch: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `lossrank run` in two processes on the CPU."""
+
     def begin(out: Path, recipe: dict[str, Any]) -> subprocess.Popen[str]:
-        file = tmp_path / "recipe.yaml"
-        file.write_text(json.dumps(recipe))
-        command = [*LAUNCHER, "-m", "lossrank", "run", str(file), "--out", str(out)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+        return launch("-m", "lossrank", "run", str(tmp_path / "recipe.yaml"), "--out", str(out))
 
     return begin
 
@@ -154,63 +162,31 @@ def recipe_of(strategy: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("strategy", ["l2r-al", "ll4al"])
-def test_two_processes_train_the_model_and_the_predictor_that_one_trains(
-    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, strategy: str
-) -> None:
-    # A list is the whole batch, 16, which a process by itself never sees; LL4AL's gradient reaches the model.
-    # Soft ranks: the weights of two trainings through the GRU part by more than this test allows to rounding.
-    plan = {"loss": "spearman", "list_size": 16} if strategy == "l2r-al" else {"detach_after": 0.7}
-    recipe = recipe_of(strategy, predictor=plan)
-    (row,) = run(recipe_from(recipe), tmp_path / "one")
-    launched = start(tmp_path / "two", recipe)
-    told, _ = launched.communicate(timeout=300)
-    assert launched.returncode == 0, told
-    assert told.count("48 labels") == 1  # one of them prints
-    one, two = (load_weights(weights_of(tmp_path / name, 0)) for name in ("one", "two"))
-    weights = [name for name in one if name.endswith("weight")]
-    assert {name.partition(".")[0] for name in weights} == {"model", "predictor"}
-    for name in weights:  # a bias that a ranking cannot feel follows rounding alone
-        torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=0)
-    (again,) = (json.loads(line) for line in (tmp_path / "two" / "rounds.jsonl").read_text().splitlines())
-    assert again["metric"] == row["metric"]
-    assert again["spearman"] == pytest.approx(row["spearman"], abs=0.01)
-
-
-def test_two_processes_killed_and_started_again_finish_what_one_would(
+def test_two_processes_killed_and_started_again_finish_the_run(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    recipe = recipe_of("lossrank", budget={"initial": 48, "step": 16, "final": 96}, predictor={"steps": 20})
-    rows = run(recipe_from(recipe), tmp_path / "one")
+    options = {"folds": 2, "least": 8}  # the main one decides by which strategy a round chooses
+    budget = {"initial": 48, "step": 16, "final": 80}
+    recipe = recipe_of("auto", strategy_options=options, budget=budget, predictor={"steps": 20, "hint_steps": 20})
     launched, written = start(tmp_path / "two", recipe), tmp_path / "two" / "rounds.jsonl"
-    end = time.monotonic() + 300
+    end = time.monotonic() + PATIENCE
     while not (written.is_file() and written.read_text()) and launched.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     launched.terminate()
-    launched.communicate(timeout=60)
+    launched.communicate(timeout=PATIENCE)
     again = start(tmp_path / "two", recipe)
-    told, _ = again.communicate(timeout=300)
+    told, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, told
+    assert told.count("80 labels") == 1  # one of them prints
     found = [json.loads(line) for line in written.read_text().splitlines()]
-    assert [row["labelled"] for row in found] == [row["labelled"] for row in rows] == [48, 64, 80, 96]
-    alike = len(set(found[0]["asked"]) & set(rows[0]["asked"]))
-    assert alike >= 14  # of 16: two nearly equal scores may change places
+    assert [row["labelled"] for row in found] == [48, 64, 80]
+    assert all(row["chosen_by"] in ("lossrank", "entropy", "random") for row in found[:-1])
     with Ledger.open(tmp_path / "two" / "ledger.sqlite") as ledger:
         assert ledger.labelled().keys() == ledger.asked()
-        assert len(ledger.asked()) == 96
-
-
-def test_two_processes_settle_on_one_strategy(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    options = {"folds": 2, "least": 8, "of": "entropy"}
-    recipe = recipe_of("auto", strategy_options=options, budget={"initial": 48, "step": 16, "final": 64})
-    first, _ = run(recipe_from(recipe), tmp_path / "one")
-    launched = start(tmp_path / "two", recipe)
-    told, _ = launched.communicate(timeout=300)
-    assert launched.returncode == 0, told
-    found, last = (json.loads(line) for line in (tmp_path / "two" / "rounds.jsonl").read_text().splitlines())
-    assert (found["chosen_by"], last["labelled"]) == (first["chosen_by"], 64)
-    one, two = (row["health"]["scores"]["uncertainty"]["spearman"][0] for row in (first, found))
-    assert two == pytest.approx(one, abs=0.02)
+        assert len(ledger.asked()) == 80
+        with Ledger.open(tmp_path / "first.sqlite") as first:
+            ask_initial(assemble(recipe_from(recipe)), first)
+            assert {c.sample for c in ledger.batch(0)} == {c.sample for c in first.batch(0)}
 
 
 EXCHANGE = """
@@ -240,13 +216,52 @@ assert not here.gathered(seen.detach()).requires_grad
 assert layer.weight.grad.item() == 30.0, layer.weight.grad  # of w**2 + (2 * w)**2 at 3
 """
 
+TRAIN = """
+import dataclasses
+import json
+import sys
+from pathlib import Path
 
-def test_what_two_processes_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "exchange.py").write_text(EXCHANGE)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    done = subprocess.run([*LAUNCHER, str(tmp_path / "exchange.py")], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+import torch
+
+from lossrank.assembly import assemble
+from lossrank.config import recipe_from
+from lossrank.experiment import Watcher, learn, start, state_of
+from lossrank.processes import Processes, processes
+
+for recipe in json.loads(Path(sys.argv[1]).read_text()):
+    together = assemble(recipe_from(recipe))
+    assert together.runtime.processes.count == 2
+    alone = dataclasses.replace(together, runtime=dataclasses.replace(together.runtime, processes=Processes()))
+    states = []
+    for experiment in (alone, together):
+        learner = start(experiment)
+        before = {name: tensor.clone() for name, tensor in state_of(learner).items()}
+        learn(experiment, learner, experiment.oracle(experiment.pool.ids[:48]), 0, Watcher())
+        states.append(state_of(learner))
+    one, two = states
+    assert {name.partition(".")[0] for name in one} == {"model", "predictor"}
+    for name in one:
+        moved = (one[name] - before[name]).abs().max()
+        assert moved > 1e-3 or not name.endswith("weight"), (name, moved)
+        torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=0, msg=lambda text: f"{name}: {text}")
+"""
+
+
+def test_two_processes_exchange_and_train_what_one_trains(
+    launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    # Of sums in another order, three steps of SGD make nothing; Adam divides each gradient by its own size. A list is
+    # the whole batch, 16, which a process by itself never sees; LL4AL's gradient reaches the model.
+    train = {"epochs": 1, "batch_size": 16, "lr": 0.1}
+    own = {"optimizer": "sgd", "lr": 0.1}
+    plans = {"l2r-al": {"list_size": 16, **own}, "ll4al": {"detach_after": 0.7, **own}}
+    recipes = [recipe_of(strategy, train=train, predictor=plan) for strategy, plan in plans.items()]
+    (tmp_path / "recipes.json").write_text(json.dumps(recipes))
+    (tmp_path / "together.py").write_text(EXCHANGE + TRAIN)
+    launched = launch(str(tmp_path / "together.py"), str(tmp_path / "recipes.json"))
+    told, _ = launched.communicate(timeout=PATIENCE)
+    assert launched.returncode == 0, told
 
 
 class Another(Processes):
