@@ -25,6 +25,7 @@ ORDER = (
     "strict_json",
     "names",
     "spreadsheet",
+    "csv_rows",
     "config",
     "arguments",
     "processes",

@@ -353,15 +353,15 @@ def test_the_split_depends_on_names_alone(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("name,x,y\na,1,2\n", "has the columns name, x, y; expected is CSV"),
-        ("", "has the columns none"),
+        ("", "is empty"),
         ("image,x,y\n", "names no pictures"),
-        ("image,x,y\n0.png,far,2\n", r"line 2 of .*: a point is \['far', '2'\]"),
+        ("image,x,y\n0.png,far,2\n", "line 2 of .*: a coordinate of a point is 'far'"),
         ("image,x,y\n,1,2\n", "line 2 of .* names no image"),
         ('{"a": 1}', "points are '1'"),
         ('[{"id": "a"}]', "entry 0 of .* is {'id': 'a'}"),
         ('[{"id": "a", "points": []}, {"id": "a", "points": []}]', "there are two of 'a'"),
         ('{"a": [[1, 2, 3]]}', r"a point is '\[1, 2, 3\]'; expected \[x, y\]"),
-        ('{"a": ', "is no JSON"),
+        ('{"a": ', "is not JSON"),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, says: str) -> None:

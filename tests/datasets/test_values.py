@@ -117,10 +117,10 @@ def test_what_is_missing_or_unknown_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"10 ids of .* are in .* too: p0.png, p1.png"):
         load_values(path, test=path)
     (tmp_path / "empty.csv").write_text("\n")
-    with pytest.raises(DataError, match="holds no values"):
+    with pytest.raises(DataError, match="is empty"):
         load_values(tmp_path / "empty.csv")
     (tmp_path / "empty.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is neither UTF-8 nor UTF-16"):
         load_values(tmp_path / "empty.csv")
 
 

@@ -60,8 +60,8 @@ TROUBLE = {
     "unasked": ('{"id": "sub/h.png", "answer": "cat"}', "1 are about samples never asked (--allow_unasked takes them)"),
     "twice": ('{"id": "sub/b.png", "answer": "dog"}', "sub/b.png (line 1: 'cat'; line 2: 'dog')"),
     "skip": ('{"id": "sub/b.png", "skip": "dark"}', "(line 1: 'cat'; line 2: skipped)"),
-    "class": ('{"id": "sub/c.png", "answer": "cow"}', "line 2: 'cow' is none of the 2 classes: cat, dog"),
-    "json": ('{"id": "sub/c.png", ', "line 2: no JSON"),
+    "class": ('{"id": "sub/c.png", "answer": "cow"}', "line 2: sub/c.png: 'cow' is none of the 2 classes: cat, dog"),
+    "json": ('{"id": "sub/c.png", ', "line 2 is not JSON"),
 }
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +9,13 @@ from typing import Any
 
 import torch
 
+from lossrank.csv_rows import number_in, number_refusal, read_csv
 from lossrank.datasets.base import hash_share
 from lossrank.datasets.counting import IN_MEMORY, CountingData, Picture, Scale, counting_data
 from lossrank.errors import ConfigError, DataError
 from lossrank.ledger import SampleId
-from lossrank.regular import read_file
 from lossrank.spreadsheet import plain
+from lossrank.strict_json import finite, parse_strict, read_text
 
 __all__ = ["load_points"]
 
@@ -74,11 +72,10 @@ def load_points(
 
 def _pictures(path: Path, folder: Path) -> list[Picture]:
     try:
-        text = read_file(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}; {EXPECTED}") from error
-    read = _of_json if text.lstrip()[:1] in ("[", "{") else _of_csv
-    found = read(text, path)
+        text = read_text(path)
+    except DataError as error:
+        raise DataError(f"{error}; {EXPECTED}") from None
+    found = _of_json(text, path) if text.lstrip()[:1] in ("[", "{") else _of_csv(path)
     if not found:
         raise DataError(f"{path} names no pictures; {EXPECTED}")
     return [
@@ -87,27 +84,30 @@ def _pictures(path: Path, folder: Path) -> list[Picture]:
     ]
 
 
-def _of_csv(text: str, path: Path) -> dict[SampleId, Points]:
-    rows = csv.DictReader(io.StringIO(text))
-    columns = rows.fieldnames or []
-    if not {"image", "x", "y"} <= set(columns):
-        raise DataError(f"{path} has the columns {', '.join(columns) or 'none'}; {EXPECTED}")
+def _of_csv(path: Path) -> dict[SampleId, Points]:
+    table = read_csv(path, ("image",), EXPECTED)
+    columns = [table.column(name) for name in ("image", "x", "y")]
+    if None in columns:
+        raise DataError(f"{path} has the columns {', '.join(table.columns)}; {EXPECTED}")
+    for line, reason in table.broken:
+        raise DataError(f"line {line} of {path}: {reason}; {EXPECTED}")
     found: dict[SampleId, Points] = {}
-    for row in rows:
-        name, x, y = (plain(row[column] or "").strip() for column in ("image", "x", "y"))
-        if not name:
-            raise DataError(f"line {rows.line_num} of {path} names no image; {EXPECTED}")
+    for row in table.rows:
+        where = f"line {row.line} of {path}"
+        name, x, y = (plain(row.cells[column or ""]).strip() for column in columns)
+        if not name or "\n" in name or "\r" in name:
+            raise DataError(f"{where} names no image; {EXPECTED}")
         points = found.setdefault(name, [])
         if points is not None and (x or y):
-            points.append(_point([x, y], f"line {rows.line_num} of {path}"))
+            points.append(_point([x, y], where))
     return found
 
 
 def _of_json(text: str, path: Path) -> dict[SampleId, Points]:
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}; {EXPECTED}") from error
+        content = parse_strict(text, str(path))
+    except DataError as error:
+        raise DataError(f"{error}; {EXPECTED}") from None
     if isinstance(content, Mapping):
         entries: list[Any] = [{"id": name, "points": points} for name, points in content.items()]
     else:
@@ -135,8 +135,17 @@ def _point(value: Any, where: str) -> tuple[float, float]:
     """x and y; what is null, empty or not a number becomes NaN, which is left out and counted."""
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         raise DataError(f"{where}: a point is {str(value)[:80]!r}; expected [x, y]")
-    try:
-        x, y = (math.nan if part in (None, "") else float(part) for part in value)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: a point is {value!r}; expected two numbers") from error
+    x, y = (_coordinate(part, where) for part in value)
     return x, y
+
+
+def _coordinate(part: Any, where: str) -> float:
+    if part is None or part == "" or (isinstance(part, float) and not math.isfinite(part)):
+        return math.nan
+    if isinstance(part, str) and part.strip().casefold() in ("nan", "inf", "-inf"):
+        return math.nan
+    number = number_in(part) if isinstance(part, str) else finite(part)
+    if number is None:
+        reason = number_refusal(part) if isinstance(part, str) else "expected is a finite number"
+        raise DataError(f"{where}: a coordinate of a point is {str(part)[:80]!r}; {reason}")
+    return number

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lossrank.csv_rows import CsvTable, number_in, number_refusal, read_csv
 from lossrank.datasets.base import ImageData, hash_share, pixel_statistics
 from lossrank.datasets.folder import IN_MEMORY, files_pool
 from lossrank.errors import ConfigError, DataError, listed, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool
-from lossrank.regular import read_file
 from lossrank.spreadsheet import plain
 
 __all__ = ["RegressionData", "load_values", "regression_data"]
@@ -56,9 +53,10 @@ def load_values(
     missing or cannot be read are left out and listed in the pools' `unreadable`.
 
     Args:
-        path: the CSV file, with commas.
+        path: the CSV file, as `lossrank.csv_rows` reads it.
         images: the folder that ids are paths below; the file's own if not given.
-        values: the columns to learn, in this order; all but that of the ids if not given.
+        values: the columns to learn, in this order; if not given, all but that of the ids and those that number the
+            rows (pandas' index).
         test: another such file, its pictures in the same folder.
         image_size, channels, max_memory: as of `load_folder`.
 
@@ -72,7 +70,7 @@ def load_values(
     if not 0 < test_fraction < 1:
         raise ConfigError(f"test_fraction is {test_fraction}; possible is a number between 0 and 1")
     folder = Path(images) if images else path.parent
-    names, rows = _read(path, values)
+    names, rows, ignored = _read(path, values)
     if test is None:
         held = {i: row for i, row in rows.items() if hash_share(i) < test_fraction}
     else:
@@ -88,7 +86,7 @@ def load_values(
     )
     few = torch.cat([batch.inputs for batch in train.batches(train.ids[:2000], 500)])
     mean, std = pixel_statistics(few)
-    return regression_data(train, held_pool, names, mean=mean, std=std, notes=(f"values of {path.name}",))
+    return regression_data(train, held_pool, names, mean=mean, std=std, notes=(f"values of {path.name}", *ignored))
 
 
 def regression_data(
@@ -149,55 +147,47 @@ def _targets(rows: Mapping[SampleId, Row]) -> Tensor:
     return torch.tensor([rows[i] for i in sorted(rows)], dtype=torch.float64)
 
 
-def _read(path: Path, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[SampleId, Row]]:
-    """Names of the values, and the values by id."""
-    try:
-        text = read_file(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}; {EXPECTED}") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _read(path: Path, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[SampleId, Row], list[str]]:
+    """Names of the values, the values by id, and the columns that were ignored."""
+    table = read_csv(path, NAMES, EXPECTED)
+    for line, reason in table.broken:
+        raise DataError(f"line {line} of {path}: {reason}; {EXPECTED}")
+    notes = list(table.notes)
+    key, names = _columns(table, wanted, path, notes)
     found: dict[SampleId, Row] = {}
-    head: list[str] = []
-    try:
-        for cells in reader:
-            where = f"line {reader.line_num} of {path}"
-            if not cells:
-                continue
-            if not head:
-                head = [cell.strip() for cell in cells]
-                key, names = _columns(head, wanted, path)
-                continue
-            if len(cells) != len(head):
-                raise DataError(f"{where} has {len(cells)} cells; expected are {len(head)}: {', '.join(head)}")
-            row = dict(zip(head, cells, strict=True))
-            sample = plain(row[key]).strip()
-            if not sample or sample in found:
-                raise DataError(f"{where}: " + (f"{sample!r} stands there twice" if sample else f"no {key}"))
-            found[sample] = tuple(_number(row[name], f"{where}, {name}") for name in names)
-    except csv.Error as error:
-        raise DataError(f"line {reader.line_num} of {path}: {error}; {EXPECTED}") from error
+    for row in table.rows:
+        where = f"line {row.line} of {path}"
+        sample = plain(row.cells[key]).strip()
+        if not sample or sample in found:
+            raise DataError(f"{where}: " + (f"{sample!r} stands there twice" if sample else f"no {key}"))
+        if "\n" in sample or "\r" in sample:
+            raise DataError(f"{where}: {key} goes on over several lines: a stray quotation mark?")
+        found[sample] = tuple(_number(row.cells[name], f"{where}, {name}") for name in names)
     if not found:
         raise DataError(f"{path} holds no values; {EXPECTED}")
-    return names, found
+    return names, found, notes
 
 
-def _columns(head: Sequence[str], wanted: Sequence[str], path: Path) -> tuple[str, tuple[str, ...]]:
-    """The column of ids, and those of values."""
-    key = next((name for name in NAMES if name in head), None)
-    if key is None or len(set(head)) != len(head) or len(head) < 2:
-        raise DataError(f"{path} has the columns {', '.join(head)}; {EXPECTED}")
-    values = tuple(wanted) or tuple(name for name in head if name != key)
+def _columns(table: CsvTable, wanted: Sequence[str], path: Path, notes: list[str]) -> tuple[str, tuple[str, ...]]:
+    """The column of ids, and those of values. A column that counts the rows is no value unless it is asked for."""
+    key = next(filter(None, map(table.column, NAMES)), None)
+    if key is None or len(table.columns) < 2:
+        raise DataError(f"{path} has the columns {', '.join(table.columns)}; {EXPECTED}")
+    values = tuple(wanted)
+    if not values:
+        counters = [name for name in table.columns if name != key and table.counts_rows(name)]
+        notes.extend(f"column {name!r} of {path.name} numbers the rows and is ignored" for name in counters)
+        values = tuple(name for name in table.columns if name != key and name not in counters)
+    if not values:
+        raise DataError(f"{path} has the columns {', '.join(table.columns)}; {EXPECTED}")
     for name in values:
-        if name not in head:
-            raise ConfigError(f"{path}: " + unknown_name("column", name, set(head) - {key}))
+        if name == key or name not in table.columns:
+            raise ConfigError(f"{path}: " + unknown_name("column", name, set(table.columns) - {key}))
     return key, values
 
 
 def _number(cell: str, where: str) -> float:
-    try:
-        number = float(cell)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{where} is {cell!r}; expected is a finite number")
+    number = number_in(cell)
+    if number is None:
+        raise DataError(f"{where} is {cell!r}; {number_refusal(cell)}")
     return number

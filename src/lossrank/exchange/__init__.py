@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.exchange.answers import VOCABULARIES, Answers, Given, Question, Vocabulary
-from lossrank.exchange.coco import read_coco, write_coco
-from lossrank.exchange.folders import read_folders, write_folders
-from lossrank.exchange.lines import read_lines, write_lines
-from lossrank.exchange.points import read_points, write_points
-from lossrank.exchange.table import read_table, write_table
+from lossrank.exchange.coco import read_coco, write_answer_coco, write_coco
+from lossrank.exchange.folders import read_folders, write_answer_folders, write_folders
+from lossrank.exchange.lines import read_lines, write_answer_lines, write_lines
+from lossrank.exchange.points import read_points, write_answer_points, write_points
+from lossrank.exchange.table import read_table, write_answer_table, write_table
 
 __all__ = [
     "FORMATS",
@@ -22,20 +22,22 @@ __all__ = [
     "Vocabulary",
     "format_of",
     "read_answers",
+    "write_answers",
     "write_questions",
 ]
 
 Reader = Callable[[Path, Vocabulary], Answers]
 Writer = Callable[[Path, Sequence[Question], Vocabulary, Path], None]
+AnswerWriter = Callable[[Path, Sequence[Given], Vocabulary, Path], None]
 
-FORMATS: Mapping[str, tuple[Reader, Writer]] = {
-    "csv": (read_table, write_table),
-    "jsonl": (read_lines, write_lines),
-    "folders": (read_folders, write_folders),
-    "coco": (read_coco, write_coco),
-    "points": (read_points, write_points),
+FORMATS: Mapping[str, tuple[Reader, Writer, AnswerWriter]] = {
+    "csv": (read_table, write_table, write_answer_table),
+    "jsonl": (read_lines, write_lines, write_answer_lines),
+    "folders": (read_folders, write_folders, write_answer_folders),
+    "coco": (read_coco, write_coco, write_answer_coco),
+    "points": (read_points, write_points, write_answer_points),
 }
-"""Every format by name: how answers are read, how questions are written."""
+"""Every format by name: how answers are read, how questions and how answers are written."""
 
 
 def read_answers(path: Path, vocabulary: Vocabulary, form: str | None = None) -> Answers:
@@ -61,6 +63,20 @@ def write_questions(
         RunError: the disk is full or read-only; what was there before is untouched.
     """
     FORMATS[format_of(path, vocabulary, form)][1](path, questions, vocabulary, pictures)
+
+
+def write_answers(
+    path: Path, answers: Sequence[Given], vocabulary: Vocabulary, pictures: Path, form: str | None = None
+) -> None:
+    """Write collected answers and skips, with who gave them and when; `read_answers` reads them back.
+
+    Args:
+        pictures: the folder that ids are paths below.
+
+    Raises:
+        RunError: the disk is full or read-only.
+    """
+    FORMATS[format_of(path, vocabulary, form)][2](path, answers, vocabulary, pictures)
 
 
 def format_of(path: Path, vocabulary: Vocabulary, form: str | None = None) -> str:

@@ -1,4 +1,7 @@
-"""JSON lines: an object for each sample, with `id` and `answer`, or `id` and `skip`."""
+"""JSON lines: an object for each sample, with `id` and `answer`, or `id` and `skip`.
+
+A last line without a line break is whole if it is an object: a part of one is no JSON.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.errors import DataError
-from lossrank.exchange.answers import Answers, Given, Question, Vocabulary
+from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, skip_reason, source_of
 from lossrank.folder import write_atomic
-from lossrank.strict_json import read_text
+from lossrank.strict_json import parse_strict, read_text
 
-__all__ = ["read_lines", "write_lines"]
+__all__ = ["read_lines", "take", "write_answer_lines", "write_lines"]
 
 
 def write_lines(path: Path, questions: Sequence[Question], vocabulary: Vocabulary, pictures: Path) -> None:
-    lines = [
-        json.dumps(
+    _write(
+        path,
+        [
             {
                 "rank": q.rank,
                 "id": q.sample,
@@ -25,37 +29,64 @@ def write_lines(path: Path, questions: Sequence[Question], vocabulary: Vocabular
                 "prediction": q.prediction,
                 "confidence": q.confidence,
                 "answer": None,
-            },
-            ensure_ascii=False,
-        )
-        for q in questions
-    ]
-    write_atomic(path, "".join(f"{line}\n" for line in lines))
+            }
+            for q in questions
+        ],
+    )
+
+
+def write_answer_lines(path: Path, answers: Sequence[Given], vocabulary: Vocabulary, pictures: Path) -> None:
+    _write(
+        path,
+        [{"id": g.sample, "answer": g.answer, "skip": g.skipped, "source": g.source, "time": g.time} for g in answers],
+    )
 
 
 def read_lines(path: Path, vocabulary: Vocabulary) -> Answers:
-    """Lines with an answer or a reason to skip; lines in which both are null or missing are still open."""
+    """Lines with an answer or a skip; lines in which both are null or missing are still open."""
     answers = Answers()
     for number, line in enumerate(read_text(path).split("\n"), 1):
+        where = f"line {number}"
         if not line.strip():
             continue
         try:
-            found = _given(json.loads(line), f"line {number}", vocabulary)
-        except json.JSONDecodeError as error:
-            answers.broken.append(f"line {number}: no JSON ({error.msg} at character {error.pos + 1})")
-        except (DataError, RecursionError) as error:
-            answers.broken.append(f"line {number}: {error}")
+            entry = parse_strict(line.strip("\r"), where)
+        except DataError as error:
+            answers.broken.append(str(error))
         else:
-            answers.given.extend([found] if found else [])
+            take(entry, "answer", where, vocabulary, answers)
     return answers
 
 
-def _given(line: Any, where: str, vocabulary: Vocabulary) -> Given | None:
-    if not isinstance(line, dict) or not isinstance(line.get("id"), str):
-        raise DataError('expected is an object with "id" and "answer"')
-    answer, skip = line.get("answer"), line.get("skip")
-    if skip and answer is not None:
-        raise DataError(f"{line['id']} has both an answer and a reason to skip")
-    if skip:
-        return Given(line["id"], None, where, str(skip) if skip is not True else "skipped")
-    return None if answer is None else Given(line["id"], vocabulary.checked(answer), where)
+def take(entry: Any, field: str, where: str, vocabulary: Vocabulary, answers: Answers) -> None:
+    """Add the answer or skip in an object with `id`, `field` and `skip`, or what is wrong with it."""
+    try:
+        found = _given(entry, field, where, vocabulary)
+    except DataError as error:
+        answers.broken.append(f"{where}: {error}")
+    else:
+        answers.given.extend([found] if found else [])
+
+
+def _given(entry: Any, field: str, where: str, vocabulary: Vocabulary) -> Given | None:
+    """The answer or skip in an object with `id`, `field` and `skip`; None of an open question.
+
+    Raises:
+        DataError: it is none.
+    """
+    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+        raise DataError(f'expected is an object with "id" and "{field}"')
+    try:
+        answer, reason = entry.get(field), skip_reason(entry.get("skip"))
+        if reason and answer is not None:
+            raise DataError("has both an answer and a reason to skip")
+        if answer is None and not reason:
+            return None
+        answer = None if reason else vocabulary.checked(answer)
+    except DataError as error:
+        raise DataError(f"{entry['id']}: {error}") from None
+    return Given(entry["id"], answer, where, reason, source_of(entry.get("source")))
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    write_atomic(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))

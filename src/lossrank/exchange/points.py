@@ -5,22 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lossrank.errors import DataError
 from lossrank.exchange.answers import Answers, Given, Question, Vocabulary
+from lossrank.exchange.lines import take
 from lossrank.folder import write_atomic
-from lossrank.strict_json import read_text
+from lossrank.strict_json import read_strict
 
-__all__ = ["read_points", "write_points"]
+__all__ = ["read_points", "write_answer_points", "write_points"]
 
 
 def write_points(path: Path, questions: Sequence[Question], vocabulary: Vocabulary, pictures: Path) -> None:
     """`points` is null until somebody answers; `prediction` is the model's `count` and `points`, the surest first."""
-    entries = [
-        {"rank": q.rank, "id": q.sample, "score": q.score, "prediction": q.prediction, "points": None}
-        for q in questions
-    ]
-    write_atomic(path, "[\n" + ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries) + "\n]\n")
+    _write(
+        path,
+        [
+            {"rank": q.rank, "id": q.sample, "score": q.score, "prediction": q.prediction, "points": None}
+            for q in questions
+        ],
+    )
+
+
+def write_answer_points(path: Path, answers: Sequence[Given], vocabulary: Vocabulary, pictures: Path) -> None:
+    _write(
+        path,
+        [{"id": g.sample, "points": g.answer, "skip": g.skipped, "source": g.source, "time": g.time} for g in answers],
+    )
 
 
 def read_points(path: Path, vocabulary: Vocabulary) -> Answers:
@@ -29,22 +40,14 @@ def read_points(path: Path, vocabulary: Vocabulary) -> Answers:
     Raises:
         DataError: it is no JSON list.
     """
-    try:
-        entries = json.loads(read_text(path))
-    except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}") from None
+    entries = read_strict(path)
     if not isinstance(entries, list):
         raise DataError(f'{path} holds a {type(entries).__name__}; expected a list of {{"id", "points"}}')
     answers = Answers()
     for row, entry in enumerate(entries, 1):
-        where = f"entry {row}"
-        if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-            answers.broken.append(f'{where}: expected is {{"id", "points"}}')
-        elif entry.get("skip"):
-            answers.given.append(Given(entry["id"], None, where, str(entry["skip"])))
-        elif entry.get("points") is not None:
-            try:
-                answers.given.append(Given(entry["id"], vocabulary.checked(entry["points"]), where))
-            except DataError as error:
-                answers.broken.append(f"{where}: {entry['id']}: {error}")
+        take(entry, "points", f"entry {row}", vocabulary, answers)
     return answers
+
+
+def _write(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    write_atomic(path, "[\n" + ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries) + "\n]\n")
