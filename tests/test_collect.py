@@ -45,7 +45,9 @@ def pool() -> Pool:
 @pytest.fixture
 def view() -> View:
     model = net()
-    predictor = attach(model, "1", generator=torch.Generator().manual_seed(1), example=torch.zeros(2, 3, 2, 2))
+    predictor = attach(
+        model, "1", generator=torch.Generator().manual_seed(1), example=torch.zeros(2, 3, 2, 2), untrained="ignore"
+    )
     return View(model, TASK, Normalise(), Runtime(torch.device("cpu")), 7, predictor)
 
 

@@ -282,7 +282,7 @@ def test_nothing_to_fit_on() -> None:
 def ranker() -> object:
     """Predicts the first feature itself."""
     model = nn.Sequential(nn.Identity(), nn.Linear(2, 2))
-    attached = LossPredictor.attach(model, "0", hidden=1, example=torch.zeros(1, 2))
+    attached = LossPredictor.attach(model, "0", hidden=1, example=torch.zeros(1, 2), untrained="ignore")
     head = attached.head
     for parameter in head.parameters():
         parameter.data.zero_()

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from lossrank.errors import LossrankError
     from lossrank.ledger import Ledger
     from lossrank.pool import Batch, Pool
-    from lossrank.predictor import LossPredictor, MultiLevelLossPredictor
+    from lossrank.predictor import (
+        FeatureExtractor,
+        LossPredictionHead,
+        LossPredictor,
+        MultiLevelLossPredictor,
+        attach,
+    )
     from lossrank.project import Project
     from lossrank.runs import run
     from lossrank.signals import Signals
@@ -28,8 +34,10 @@ __all__ = [
     "Augment",
     "Batch",
     "Classification",
+    "FeatureExtractor",
     "ImageData",
     "Ledger",
+    "LossPredictionHead",
     "LossPredictor",
     "LossrankError",
     "MultiLevelLossPredictor",
@@ -42,6 +50,7 @@ __all__ = [
     "Strategy",
     "Task",
     "__version__",
+    "attach",
     "load_recipe",
     "recipe_from",
     "run",
@@ -54,8 +63,10 @@ _HOMES = {
     "Augment": "transforms",
     "Batch": "pool",
     "Classification": "tasks",
+    "FeatureExtractor": "predictor",
     "ImageData": "datasets",
     "Ledger": "ledger",
+    "LossPredictionHead": "predictor",
     "LossPredictor": "predictor",
     "LossrankError": "errors",
     "MultiLevelLossPredictor": "predictor",
@@ -67,6 +78,7 @@ _HOMES = {
     "Signals": "signals",
     "Strategy": "strategies",
     "Task": "tasks",
+    "attach": "predictor",
     "load_recipe": "config",
     "recipe_from": "config",
     "run": "runs",

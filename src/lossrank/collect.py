@@ -77,7 +77,11 @@ def collect(
     read: list[SampleId] = []
     columns: dict[str, Tensor] = {}
     with ExitStack() as stack:
-        tap = stack.enter_context(FeatureTap(view.model, view.task.taps[-1:])) if "embedding" in needs else None
+        tap = (
+            stack.enter_context(FeatureTap(view.model, view.task.taps[-1:], call="last"))
+            if "embedding" in needs
+            else None
+        )
 
         def look(ids: Sequence[SampleId]) -> Iterator[_Found]:
             for batch, outputs in view.outputs(pool, ids):

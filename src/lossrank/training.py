@@ -143,7 +143,7 @@ def _step(
         nn.utils.clip_grad_norm_((p for group in optimizer.param_groups for p in group["params"]), clip)
     optimizer.step()
     if companion:
-        companion.step(per_sample.detach())
+        companion.step(per_sample)  # its graph says which forward pass it is of
     return value
 
 
@@ -183,7 +183,7 @@ class Companion:
         return mean + self.predictor.joint_loss(per_sample)
 
     def step(self, per_sample: Tensor) -> None:
-        """The predictor's own step after the model's; per_sample [batch] is detached."""
+        """The predictor's own step after the model's, by the losses [batch] with their graph."""
         if not self._ranks(per_sample):
             return
         if self.joint:
@@ -249,6 +249,8 @@ def attach_predictor(
         generator=generator(seed, "predictor"),
         example=example,
         gather=(processes or Processes()).gathered,
+        call="last",  # models of the library that answer several times do so plainly in the last call
+        untrained="ignore",
     )
 
 

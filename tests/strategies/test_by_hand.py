@@ -14,7 +14,7 @@ from lossrank.config import TrainRecipe
 from lossrank.errors import StrategyError
 from lossrank.models import small_cnn
 from lossrank.pool import Pool
-from lossrank.predictor import LossPredictor, MultiLevelLossPredictor
+from lossrank.predictor import LossPredictionHead, MultiLevelLossPredictor
 from lossrank.ranking import RANKING_LOSSES
 from lossrank.runtime import Runtime
 from lossrank.signals import Signals
@@ -300,7 +300,7 @@ def test_what_the_predictor_reads_and_whether_it_reaches_the_model(
     task = Classification(("x", "y"), lambda generator: small_cnn(2, 2), ("layer1", "layer2", "layer3", "layer4"))
     model = task.model(seeded())
     predictor = attach_predictor(model, task, strategy.plan, TrainRecipe(lr=0.1), 0, torch.zeros(2, 1, 8, 8))
-    assert isinstance(predictor.head, LossPredictor if branches == 1 else MultiLevelLossPredictor)
+    assert isinstance(predictor.head, LossPredictionHead if branches == 1 else MultiLevelLossPredictor)
     assert len(predictor.tap.layers) == branches
     assert predictor.tap.layers[-1] == "layer4"
     assert predictor.stop_gradient == stopped

@@ -1,29 +1,32 @@
-"""The loss predictor: a small head that ranks samples by the loss a model will have on them.
-
-`LossPredictor` and `MultiLevelLossPredictor` are the two heads of the literature; `LossPredictor.attach` hangs one on
-any model.
-"""
+"""The heads of the literature: small nets that rank samples by the loss a model will have on them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossrank.errors import ConfigError
-from lossrank.taps import global_average_pool
 
-if TYPE_CHECKING:
-    from lossrank.attached import AttachedPredictor
-
-__all__ = ["LossPredictor", "MultiLevelLossPredictor"]
+__all__ = ["Head", "LossPredictionHead", "MultiLevelLossPredictor", "global_average_pool", "make_head"]
 
 
-class _Head(nn.Module):
+def global_average_pool(features: Tensor) -> Tensor:
+    """[batch, channels] from [batch, channels], [batch, channels, height, width] or [batch, tokens, channels]."""
+    if features.ndim == 2:
+        return features
+    if features.ndim == 3:
+        return features.mean(1)
+    if features.ndim > 3:
+        return features.flatten(2).mean(2)
+    raise ConfigError(f"features must be [batch, channels, ...], found {list(features.shape)}")
+
+
+class Head(nn.Module):
     """What both heads share: inputs that can be standardised, and weights drawn from a generator."""
 
     last: ClassVar[str]
@@ -32,11 +35,27 @@ class _Head(nn.Module):
     def __init__(self, widths: Sequence[int], dropout: float, hints: int = 0) -> None:
         super().__init__()
         self.hints = hints
+        self.learned = False
+        """Whether it has made a step, was fitted, or has weights that were loaded."""
         self.widths = tuple(widths)
         self.dropout = nn.Dropout(dropout)
         for index, width in enumerate(self.widths):
             self.register_buffer(f"mean{index}", torch.zeros(width))
             self.register_buffer(f"std{index}", torch.ones(width))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move to another device, but stay in float32: scores in half precision tie."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return tensor.to(result.device) if result.dtype != tensor.dtype else result
+
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self.learned = True
 
     @torch.no_grad()
     def standardise(self, inputs: Sequence[Tensor]) -> None:
@@ -78,7 +97,7 @@ class _Head(nn.Module):
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
-class LossPredictor(_Head):
+class LossPredictionHead(Head):
     """Global average pooling, fully connected, leaky ReLU (0.01), fully connected: one number per sample.
 
     L2R-AL, section III. `summary` and `standardise` go beyond the paper.
@@ -124,21 +143,14 @@ class LossPredictor(_Head):
         hidden: Tensor = self.dropout(F.leaky_relu(self.fc1(torch.cat(inputs, 1)), 0.01))
         return self._begun(inputs) + self.fc2(hidden).squeeze(1)  # type: ignore[no-any-return]
 
-    @staticmethod
-    def attach(model: nn.Module, tap: str | Sequence[str], **options: Any) -> AttachedPredictor:
-        """Hang a loss predictor on `model`; see `lossrank.attached.attach` for the options."""
-        from lossrank.attached import attach
 
-        return attach(model, tap, **options)
-
-
-class MultiLevelLossPredictor(_Head):
+class MultiLevelLossPredictor(Head):
     """LL4AL's loss module: per tapped layer pooling, FC, ReLU; all concatenated, FC (Yoo & Kweon 2019, figure 2).
 
     Args:
         channels: width of each tapped layer; (64, 128, 256, 512) gives the original's 123,905 parameters.
         hidden: width of each branch.
-        summary, dropout, hints, generator: as in `LossPredictor`.
+        summary, dropout, hints, generator: as in `LossPredictionHead`.
     """
 
     last: ClassVar[str] = "fc"
@@ -177,9 +189,9 @@ def make_head(
     dropout: float = 0.0,
     hints: int = 0,
     generator: torch.Generator | None = None,
-) -> LossPredictor | MultiLevelLossPredictor:
+) -> Head:
     """The paper's head for one tapped layer or none, LL4AL's for several."""
     options: dict[str, Any] = {"summary": summary, "dropout": dropout, "hints": hints, "generator": generator}
     if len(channels) > 1:
         return MultiLevelLossPredictor(channels, hidden, **options)
-    return LossPredictor(channels[0] if channels else 0, hidden, **options)
+    return LossPredictionHead(channels[0] if channels else 0, hidden, **options)
