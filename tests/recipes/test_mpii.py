@@ -16,6 +16,7 @@ from torch import nn
 from lossrank.assembly import assemble, build_strategy
 from lossrank.config import load_recipe
 from lossrank.errors import ConfigError
+from lossrank.models.resnet50 import ResNet50Trunk
 from lossrank.runs import run
 from lossrank.strategies import PredictorPlan
 from lossrank.tasks import Pose
@@ -93,13 +94,20 @@ def test_an_unknown_optimiser_is_named() -> None:
 
 def test_two_steps_on_a_handful_of_pictures(tmp_path: Path) -> None:
     small = {"image_size": 32, "context": 8, "verify": False, "workers": 0}
-    recipe = load_recipe(RECIPE, {"data": str(mpii(tmp_path)), "dataset_options": small, "train.epochs": 1})
+    data = str(mpii(tmp_path))
+    weights = tmp_path / "resnet50.pth"
+    trunk = ResNet50Trunk()
+    torch.save(trunk.state_dict(), weights)
+    changes = {"data": data, "dataset_options": small, "train.epochs": 1, "model.weights": str(weights)}
+    recipe = load_recipe(RECIPE, changes)
     recipe = dataclasses.replace(
         recipe, budget=dataclasses.replace(recipe.budget, initial=32, step=4, final=36, candidates=6)
     )
     experiment = assemble(recipe)
     assert isinstance(experiment.task, Pose)
     assert experiment.task.masked == (6, 7)
+    begun = experiment.task.model(torch.Generator()).state_dict()
+    assert all(torch.equal(begun[name], value) for name, value in trunk.state_dict().items())
     batch = next(experiment.pool.batches(batch_size=2, transform=experiment.normalise))
     assert batch.inputs.shape == (2, 3, 32, 32)  # the margin is for augmentation alone
     rows = run(recipe, tmp_path / "run", experiment)
