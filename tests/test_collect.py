@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from lossrank.attached import attach
-from lossrank.collect import View, collect, measure
+from lossrank.collect import View, collect, mean_spearman, measure
 from lossrank.errors import DataError, StrategyError
 from lossrank.pool import Pool, UnreadableSample
 from lossrank.processes import Processes
@@ -153,6 +153,29 @@ def test_a_measurement_by_hand(view: View, pool: Pool) -> None:
     assert found.spearman is not None
     assert -1 <= found.spearman <= 1
     assert measure(view, pool, IDS, None).spearman is None
+
+
+def test_spearman_of_batches_is_the_mean_over_whole_batches_in_one_random_order() -> None:
+    draw = torch.Generator().manual_seed(3)
+    scores, true = torch.randn(50, generator=draw), torch.randn(50, generator=draw)
+    rows = torch.randperm(50, generator=torch.Generator().manual_seed(0)).tolist()
+    by_hand = [
+        spearmanr(scores[rows[begin : begin + 16]], true[rows[begin : begin + 16]]).statistic for begin in (0, 16, 32)
+    ]
+    assert float(mean_spearman(scores, true, 16)) == pytest.approx(sum(by_hand) / 3)
+    assert float(mean_spearman(true, true, 16)) == pytest.approx(1.0)
+    assert torch.isnan(mean_spearman(scores, true, 51))
+    constant = torch.cat([torch.zeros(25), torch.ones(25)])[
+        torch.tensor(rows).argsort()
+    ]  # only the second batch has an order
+    assert float(mean_spearman(constant, constant, 16)) == pytest.approx(1.0)
+
+
+def test_spearman_of_batches_stands_beside_that_of_the_whole_set(view: View, pool: Pool) -> None:
+    found = measure(view, pool, IDS, "uncertainty", batch_size=len(IDS))
+    assert found.spearman_batches == pytest.approx(found.spearman)
+    assert measure(view, pool, IDS, "uncertainty").spearman_batches is None
+    assert measure(view, pool, IDS, None, batch_size=8).spearman_batches is None
 
 
 def test_beside_a_score_stand_those_made_by_hand(view: View, pool: Pool) -> None:

@@ -78,6 +78,9 @@ def test_entropy_asks_for_the_largest_scores_among_its_candidates(tmp_path: Path
     scores = [shown["score"] for shown in row["ranked_first"]]
     assert scores == sorted(scores, reverse=True)
     assert [shown["id"] for shown in row["ranked_first"][:10]] == row["asked"]
+    assert 0 < row["spearman"] <= 1
+    assert 0 < row["spearman_batches"] <= 1
+    assert row["spearman_batches"] != row["spearman"]
     assert row["ranked_last"][-1]["score"] < scores[0]
 
 

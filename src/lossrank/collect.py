@@ -169,10 +169,18 @@ class Measurement:
     by_hand: Mapping[str, float] = field(default_factory=dict)
     """Spearman against the true loss of what a learned score has to beat: each column of the same outputs that was
     made by hand. Only beside a score."""
+    spearman_batches: float | None = None
+    """Mean Spearman of the score over batches, where their length was given."""
 
 
-def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) -> Measurement:
-    """Metric, loss, and what the score is worth as a prediction of the loss, on held-out samples."""
+def measure(
+    view: View, pool: Pool, ids: Sequence[SampleId], score: str | None, batch_size: int | None = None
+) -> Measurement:
+    """Metric, loss, and what the score is worth as a prediction of the loss, on held-out samples.
+
+    Args:
+        batch_size: length of the lists of `spearman_batches`.
+    """
     metric, losses = view.task.metric(), list[Tensor]()
     by_hand: dict[str, list[Tensor]] = {}
 
@@ -197,7 +205,21 @@ def measure(view: View, pool: Pool, ids: Sequence[SampleId], score: str | None) 
         _number(top_k_recall(scores, true, k=max(1, len(true) // 10))),
         metric.extras(),
         {name: found for name, found in ranked.items() if found is not None},
+        None if batch_size is None else _number(mean_spearman(scores, true, batch_size)),
     )
+
+
+def mean_spearman(scores: Tensor, true: Tensor, batch_size: int) -> Tensor:
+    """Mean Spearman over whole batches of samples drawn in one fixed random order; NaN where no batch has an order.
+
+    The order of a file may go by class. Samples that fill no whole batch, and batches without an order, do not count.
+
+    Args:
+        scores, true: [N].
+    """
+    rows = torch.randperm(len(true), generator=torch.Generator().manual_seed(0))
+    rows = rows[: len(rows) // batch_size * batch_size].view(-1, batch_size)
+    return spearman(scores[rows], true[rows]).nanmean()
 
 
 def _number(value: Tensor) -> float | None:

@@ -51,7 +51,8 @@ def play_round(
         train_loss = learn(experiment, learner, labels, number, watcher)
     view = look(experiment, learner)
     with clock.stage("measure"):
-        measured = measure(view, experiment.test, experiment.test.ids, _collected_score(experiment.strategy))
+        score, size = _collected_score(experiment.strategy), experiment.recipe.train.batch_size
+        measured = measure(view, experiment.test, experiment.test.ids, score, size)
     choice, told = Choice([]), dict[str, Any]()
     wanted = _wanted(experiment, labels)
     if wanted > 0:
@@ -189,6 +190,7 @@ def _row(
         "train_loss": train_loss,
         "test_loss": measured.loss,
         "spearman": measured.spearman,
+        "spearman_batches": measured.spearman_batches,
         "top10_recall": measured.top10_recall,
         "by_hand": dict(measured.by_hand),
         "asked": asked,

@@ -25,7 +25,8 @@ __all__ = ["MANIFEST", "ROWS", "facts_of", "read_recorded", "write_recorded"]
 MANIFEST, ROWS = "recorded.json", "rows.jsonl"
 FORMAT = 1
 KEPT = (
-    *("round", "labelled", "metric", "train_loss", "test_loss", "spearman", "top10_recall", "by_hand", "score"),
+    *("round", "labelled", "metric", "train_loss", "test_loss", "spearman", "spearman_batches"),
+    *("top10_recall", "by_hand", "score"),
     *("seconds", "memory_mb", "peak_memory_mb", "class_histogram", "near_duplicates", "notes", "chosen_by", "health"),
 )
 PLACE = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?/(?:[^\s/'\"]+/)*([^\s/'\"]+)/?")  # an absolute path, but no URL
