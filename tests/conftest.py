@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 # Shapes in these modules' signatures are checked at every call while tests run. Before any of them is imported. Not
@@ -24,6 +25,10 @@ install_import_hook(
     "checker.checked",
 )
 
+
+# A busy core makes an example slow, which says nothing about the code; and a suite passes twice or fails twice.
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 SHARED = Path(os.environ.get("LOSSRANK_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

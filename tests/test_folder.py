@@ -170,7 +170,7 @@ def test_writing_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
 
 HOLD = (
     "import sys, time; from pathlib import Path; from lossrank.folder import FolderLock\n"
-    "with FolderLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    "with FolderLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(3600)"
 )
 
 

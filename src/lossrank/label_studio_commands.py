@@ -1,16 +1,18 @@
-"""The command of the bridge to Label Studio, a typed function."""
+"""The command of the bridge to Label Studio, a typed function. The bridge is imported inside it: --help needs none."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
-from lossrank.bridges.label_studio import NotPushed, Server, pull, push
 from lossrank.console import console
 from lossrank.errors import ConfigError, listed
 from lossrank.project import Project
+
+if TYPE_CHECKING:
+    from lossrank.bridges.label_studio import Server
 
 __all__ = ["label_studio"]
 
@@ -39,6 +41,8 @@ def label_studio(
         allow_changed: of a pull: take answers about pictures that are gone or have changed since they were asked.
         patience: seconds for which a server that does not answer is asked again.
     """
+    from lossrank.bridges.label_studio import NotPushed, Server
+
     foreign = {"--everything": everything} if what == "push" else {"--served-below": served_below, "--anew": anew}
     if what != "sync" and any(foreign.values()):
         raise ConfigError(f"{what} has no {listed(name for name, value in foreign.items() if value)}")
@@ -58,6 +62,8 @@ def label_studio(
 
 
 def _push(project: Project, server: Server, served_below: Path | None, anew: bool) -> None:
+    from lossrank.bridges.label_studio import push
+
     with console.status("looking at the server") as spinner:
         told = push(
             project,
@@ -74,6 +80,8 @@ def _push(project: Project, server: Server, served_below: Path | None, anew: boo
 
 
 def _pull(project: Project, server: Server, everything: bool, allow_changed: bool) -> None:
+    from lossrank.bridges.label_studio import pull
+
     told = pull(project, server, everything=everything, allow_changed=allow_changed)
     for line in told.left_out:
         console.print(Text("left out", "yellow"), line, highlight=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -244,14 +242,6 @@ def test_the_commands_say_what_they_did(project: Project, tmp_path: Path, capsys
     assert main(["retire", folder, "sub/g.png"]) == 0
     assert main(["status", folder]) == 0
     assert "pool 2   labelled 1   open 2   skipped 2   corrected 0   retired 1" in capsys.readouterr().out
-
-
-def test_status_never_waits_for_torch(project: Project) -> None:
-    code = (
-        "import sys; from lossrank.cli import main; status = main(['status', sys.argv[1]]); "
-        "assert 'torch' not in sys.modules, 'torch was imported'; sys.exit(status)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(project.layout.folder)], check=True, capture_output=True)
 
 
 def test_a_forecast_needs_a_curve() -> None:

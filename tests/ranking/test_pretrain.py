@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from lossrank.errors import ConfigError, RunError
+from lossrank.ranking import pretrain
 from lossrank.ranking.counting import count_in_first_layer
 from lossrank.ranking.pretrain import PretrainSettings, fast_settings, pretrain_command, pretrain_sorter
 from lossrank.ranking.pretrain_settings import learning_rate_share
@@ -60,34 +55,25 @@ def test_training_lowers_the_error(tmp_path: Path) -> None:
     assert history[-1] < history[0] < 0.3
 
 
-_WORKER = """
-import sys, time
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from lossrank.ranking import pretrain
-settings = pretrain.PretrainSettings(**__import__("json").loads(sys.argv[1]))
-ran = pretrain.SorterTraining.run_epoch
-def slow(self):
-    improved = ran(self)
-    time.sleep(0.3)
-    return improved
-pretrain.SorterTraining.run_epoch = slow
-pretrain.pretrain_sorter(settings, out=Path(sys.argv[2]), progress=False)
-"""
+class Stopped(BaseException):
+    """As abrupt as a kill: nothing in the training catches it."""
 
 
-def test_killed_and_continued_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_stopped_and_continued_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight, broken = tmp_path / "straight.safetensors", tmp_path / "broken.safetensors"
     expected = pretrain_sorter(SMALL, out=straight, progress=False)
-    worker = subprocess.Popen([sys.executable, "-c", _WORKER, json.dumps(asdict(SMALL)), str(broken)])
-    deadline = time.monotonic() + 60
-    while not broken.exists():
-        assert time.monotonic() < deadline
-        assert worker.poll() is None
-        time.sleep(0.02)
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
+    whole, epochs = pretrain.SorterTraining.run_epoch, iter(range(SMALL.epochs))
+
+    def run_epoch(training: pretrain.SorterTraining) -> bool:
+        if next(epochs) == 2:
+            raise Stopped
+        return whole(training)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain.SorterTraining, "run_epoch", run_epoch)
+        with pytest.raises(Stopped):
+            pretrain_sorter(SMALL, out=broken, progress=False)
+    assert broken.exists()
     assert not broken.with_suffix(".json").exists()
     again = pretrain_sorter(SMALL, out=broken, progress=False)
     assert again["history"] == expected["history"]

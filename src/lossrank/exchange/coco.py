@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lossrank.decoding import UnreadableSample, upright_size
 from lossrank.errors import DataError
 from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, shown, skip_reason, source_of
 from lossrank.folder import write_atomic
@@ -193,6 +192,8 @@ def _write(path: Path, images: Sequence[Any], annotations: Sequence[Any], vocabu
 
 
 def _size(file: Path) -> dict[str, int]:
+    from lossrank.decoding import UnreadableSample, upright_size  # Pillow and NumPy, for pictures alone
+
     try:
         width, height = upright_size(file)
     except UnreadableSample:  # the size is a courtesy
