@@ -76,6 +76,28 @@ def test_pictures_are_upright_and_floods_of_pixels_are_listed(tmp_path: Path, mo
     assert "160000 pixels" in why
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("list_attr_celeba", ("000002.jpg", "000001.jpg"), "line 4: 000001.jpg is there twice"),
+        ("list_eval_partition", ("000002.jpg", "000001.jpg"), "line 2: 000001.jpg is there twice"),
+        ("list_attr_celeba", ("Young Male", "Male Male"), "has the attribute Male 2 times"),
+    ],
+)
+def test_what_stands_twice_is_refused(tmp_path: Path, name: str, change: tuple[str, str], message: str) -> None:
+    path = celeba(tmp_path) / f"{name}.txt"
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(DataError, match=message):
+        load_celeba(tmp_path, verify=False)
+
+
+def test_a_list_that_was_cut_is_refused(tmp_path: Path) -> None:
+    path = celeba(tmp_path) / "list_attr_celeba.txt"
+    path.write_text(path.read_text().rstrip("\n").rpartition("\n")[0] + "\n")
+    with pytest.raises(DataError, match="says '6' pictures and holds 5"):
+        load_celeba(tmp_path, verify=False)
+
+
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     folder = celeba(tmp_path)
     with pytest.raises(ConfigError, match="'Mail': did you mean Male"):

@@ -181,3 +181,22 @@ def test_the_packed_copy_at_hand_is_the_known_one(shared_data: Callable[[str], P
     assert [data.classes[k] for k in first] == ["cat", "ship", "ship", "airplane", "frog", "frog"]
     assert data.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=0.005)
     assert data.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=0.005)
+
+
+@pytest.mark.parametrize("kind", ["header", "compression", "type"])
+def test_damage_inside_an_archive_is_named(tmp_path: Path, kind: str) -> None:
+    write_packed(tmp_path)
+    whole = (tmp_path / "test.npz").read_bytes()
+    if kind == "header":
+        damaged = whole.replace(b"'descr': ", b"'descr': (")
+    elif kind == "compression":
+        at = whole.rfind(b"PK\x01\x02") + 10
+        damaged = whole[:at] + b"\x4d" + whole[at + 1 :]
+    else:
+        with np.load(tmp_path / "test.npz") as archive:
+            parts = {name: archive[name] for name in archive.files}
+        np.savez(tmp_path / "test.npz", **{**parts, "labels": parts["labels"].astype(str)})
+        damaged = (tmp_path / "test.npz").read_bytes()
+    (tmp_path / "test.npz").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"test\.npz"):
+        load_cifar10(tmp_path, verify=False)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import itertools
-import zipfile
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from lossrank.datasets.base import ImageData, check_classes, pixel_statistics, subset
-from lossrank.datasets.images import open_image
+from lossrank.datasets.packed import decode_all, read_packed
+from lossrank.decoding import THREADS, open_image
 from lossrank.errors import ConfigError, DataError, listed, unknown_name
 from lossrank.pool import Pool, UnreadableSample
-from lossrank.regular import read_file
 from lossrank.sources import InMemory
+from lossrank.strict_json import read_text
 
 __all__ = ["load_celeba"]
 
@@ -80,7 +78,7 @@ def _official(
     if verify and found != COUNTS:
         raise DataError(f"the partition holds {list(found.values())} files; the official one {list(COUNTS.values())}")
     unlabelled = [name for name in parts if name not in labels]
-    missing = [name for name in parts if not (folder / "img_align_celeba" / name).exists()]
+    missing = [name for name in parts if not os.path.isfile(folder / "img_align_celeba" / name)]
     if unlabelled or (verify and missing):
         raise DataError(
             f"{len(unlabelled)} files of the partition have no attributes: {listed(unlabelled)}; "
@@ -109,7 +107,7 @@ def _chosen(
         except UnreadableSample as why:
             unreadable[ids[row]] = str(why)
 
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
+    with ThreadPoolExecutor(THREADS) as threads:  # Pillow lets go of the interpreter while it decodes
         list(threads.map(read, range(len(ids))))
     if len(unreadable) == len(ids):
         raise DataError(f"none of the {len(ids)} pictures can be read: {listed(unreadable.values(), 3)}")
@@ -119,60 +117,58 @@ def _chosen(
 def _attributes(path: Path, attribute: str) -> dict[str, int]:
     """0 or 1 by file name. The file: a count, the names of the attributes, then a line of -1 and 1 for each picture."""
     lines = _lines(path)
-    names = lines[1].split() if len(lines) > 1 else []
+    names = lines[1][1].split() if len(lines) > 1 else []
     if attribute not in names:
         raise ConfigError(unknown_name("attribute", attribute, names))
+    if names.count(attribute) > 1:
+        raise DataError(f"{path} has the attribute {attribute} {names.count(attribute)} times; each must be there once")
     column, labels = 1 + names.index(attribute), dict[str, int]()
-    for number, line in enumerate(lines[2:], 3):
+    for number, line in lines[2:]:
         values = line.split()
         if len(values) != len(names) + 1 or values[column] not in ("-1", "1"):
             raise DataError(f"{path} line {number} is {line[:60]!r}; expected a file and {len(names)} of -1 and 1")
+        _once(path, number, values[0], labels)
         labels[values[0]] = int(values[column] == "1")
+    if lines[0][1].strip() != str(len(lines) - 2):
+        raise DataError(f"{path} says {lines[0][1].strip()[:40]!r} pictures and holds {len(lines) - 2}: is it whole?")
     return labels
 
 
 def _partition(folder: Path) -> dict[str, int]:
     path = folder / "list_eval_partition.txt"
     parts = dict[str, int]()
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in _lines(path):
         values = line.split()
         if len(values) != 2 or values[1] not in ("0", "1", "2"):
             raise DataError(f"{path} line {number} is {line[:60]!r}; expected a file and 0, 1 or 2")
+        _once(path, number, values[0], parts)
         parts[values[0]] = int(values[1])
     return parts
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line for line in read_file(path).decode("utf-8").replace("\r\n", "\n").split("\n") if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}; {LAYOUTS}") from error
+def _once(path: Path, number: int, name: str, known: dict[str, int]) -> None:
+    if name in known:
+        raise DataError(f"{path} line {number}: {name} is there twice; each picture must have one line")
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that hold something, with their numbers."""
+    lines = enumerate(read_text(path).replace("\r\n", "\n").split("\n"), 1)
+    return [(number, line) for number, line in lines if line.strip()]
 
 
 def _packed(path: Path, attribute: str) -> Pool:
-    try:
-        raw = read_file(path)
-        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-            if attribute not in archive.files:
-                raise ConfigError(unknown_name("attribute", attribute, set(archive.files) - {"jpeg", "offsets"}))
-            jpeg, offsets, labels = archive["jpeg"].tobytes(), archive["offsets"].tolist(), archive[attribute]
-        images = [_decoded(jpeg[begin:end]) for begin, end in itertools.pairwise(offsets)]
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    except ConfigError:
-        raise
-    except (KeyError, ValueError, OSError, SyntaxError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {error}; {LAYOUTS}") from error
+    kinds = {"jpeg": "u", "offsets": "ui"}
+    parts = read_packed(path, kinds, LAYOUTS, others="uib")
+    if attribute not in parts or attribute in kinds:
+        raise ConfigError(unknown_name("attribute", attribute, parts.keys() - kinds.keys()))
+    pixels = torch.from_numpy(decode_all(path, parts)).permute(0, 3, 1, 2).contiguous()
     ids = [f"{path.stem}-{row:05d}" for row in range(len(pixels))]
-    targets = torch.from_numpy(labels).long()
-    if len(targets) != len(ids):
-        raise DataError(f"{path} holds {len(ids)} faces and {len(targets)} of {attribute}")
+    targets = torch.from_numpy(parts[attribute].astype(np.int64))
+    if targets.shape != (len(ids),):
+        raise DataError(f"{path} holds {len(ids)} faces and {list(targets.shape)} of {attribute}")
     check_classes(targets, ids, ("0", "1"))
     return Pool(pixels, ids, targets)
-
-
-def _decoded(raw: bytes) -> np.ndarray[Any, Any]:
-    with Image.open(io.BytesIO(raw), formats=("JPEG",)) as image:
-        return np.array(image.convert("RGB"))
 
 
 def _data(train: Pool, test: Pool, attribute: str, note: str) -> ImageData:

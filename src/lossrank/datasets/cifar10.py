@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
 import pickle
-import zipfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lossrank.datasets.base import ImageData, check_classes, pixel_statistics, subset
+from lossrank.datasets.packed import decode_all, read_packed
 from lossrank.errors import DataError, listed
 from lossrank.pool import Pool
 from lossrank.regular import read_file
@@ -147,32 +144,12 @@ def _packed(folder: Path, verify: bool) -> ImageData:
 
 def _read_packed(path: Path) -> tuple[tuple[Tensor, Tensor], str]:
     """Images [N, 3, 32, 32] and labels [N], and the sha256 of the file."""
-    raw = _bytes_of(path)
-    try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-            jpeg, offsets, labels = archive["jpeg"], archive["offsets"], archive["labels"]
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {error}; {LAYOUTS}") from error
-    if len(offsets) != len(labels) + 1 or offsets[0] != 0 or offsets[-1] != len(jpeg) or (np.diff(offsets) < 0).any():
-        raise DataError(f"{path}: {len(offsets)} offsets do not cut {len(jpeg)} bytes into {len(labels)} images")
-    pieces = jpeg.tobytes(), offsets.tolist()
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow lets go of the interpreter while it decodes
-        parts = np.array_split(np.arange(len(labels)), max(1, len(labels) // 512))
-        images = list(threads.map(lambda rows: _decoded(path, *pieces, rows.tolist()), parts))
-    pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).contiguous()
-    return (pixels, torch.from_numpy(labels).long()), hashlib.sha256(raw).hexdigest()
-
-
-def _decoded(path: Path, jpeg: bytes, offsets: Sequence[int], rows: Sequence[int]) -> Any:
-    """[rows, 32, 32, 3] bytes."""
-    pixels = np.empty((len(rows), 32, 32, 3), np.uint8)
-    for place, row in enumerate(rows):
-        try:
-            with Image.open(io.BytesIO(jpeg[offsets[row] : offsets[row + 1]]), formats=("JPEG",)) as image:
-                pixels[place] = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(f"image {row} of {path} cannot be read as 32x32 pixels: {error}") from error
-    return pixels
+    parts = read_packed(path, {"jpeg": "u", "offsets": "ui", "labels": "uif"}, LAYOUTS)
+    labels = torch.from_numpy(parts["labels"].astype(np.int64))
+    if labels.shape != (len(parts["offsets"]) - 1,):
+        raise DataError(f"{path}: {len(parts['offsets'])} offsets and labels {list(labels.shape)} do not fit")
+    pixels = torch.from_numpy(decode_all(path, parts, (32, 32))).permute(0, 3, 1, 2).contiguous()
+    return (pixels, labels), parts.sha256
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from scipy.io import loadmat
 from torch import Tensor
 
 from lossrank.datasets.base import pixel_statistics
+from lossrank.datasets.mat_files import read_mat
+from lossrank.datasets.packed import decode_all, read_packed
 from lossrank.datasets.pose import IN_MEMORY, Person, PoseData, people_pool
 from lossrank.errors import DataError, listed
 from lossrank.pool import Pool
-from lossrank.regular import read_file
 from lossrank.sources import InMemory
 
 __all__ = ["JOINTS", "load_leeds"]
@@ -101,7 +95,7 @@ def _official(folder: Path, image_size: int, min_joints: int, verify: bool, max_
     if verify and len(joints) != COUNT:
         raise DataError(f"{folder / 'joints.mat'} holds {len(joints)} people; the official file has {COUNT}")
     names = [f"im{number:05d}.jpg" for number in range(1, len(joints) + 1)]
-    missing = [name for name in names if not (folder / "images" / name).exists()]
+    missing = [name for name in names if not os.path.isfile(folder / "images" / name)]
     if verify and missing:
         raise DataError(
             f"{folder / 'images'} lacks {len(missing)} of {len(names)} pictures: {listed(missing)}; {LAYOUTS}"
@@ -122,10 +116,9 @@ def _official(folder: Path, image_size: int, min_joints: int, verify: bool, max_
 
 def _read_joints(path: Path) -> Tensor:
     """[people, 14, 3] x, y with the first pixel being 0, and visibility."""
-    try:
-        values = loadmat(io.BytesIO(read_file(path)))["joints"]
-    except Exception as error:  # a damaged file can raise anything
-        raise DataError(f"{path} cannot be read: {type(error).__name__}: {error}; {LAYOUTS}") from error
+    values = read_mat(path, LAYOUTS, variable_names=["joints"]).get("joints")
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
+        raise DataError(f"{path} cannot be read: it holds no array joints of numbers; {LAYOUTS}")
     if values.ndim != 3 or values.shape[:2] != (14, 3):
         raise DataError(f"{path} holds joints of shape {list(values.shape)}; expected [14, 3, people]")
     joints = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1).astype(np.float32)))
@@ -155,45 +148,17 @@ def _packed(folder: Path, verify: bool) -> PoseData:
 
 def _read_packed(path: Path) -> tuple[Tensor, Tensor, list[str], str]:
     """Images [N, 3, side, side], targets [N, 14, 3], names, and the sha256 of the file."""
-    try:
-        raw = read_file(path)
-        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-            jpeg, offsets, names = archive["jpeg"], archive["offsets"].tolist(), archive["names"].tolist()
-            keypoints, visible = archive["keypoints"], archive["visible"]
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {error}; {LAYOUTS}") from error
-    if len(offsets) != len(names) + 1 or keypoints.shape != (len(names), 14, 2) or visible.shape != (len(names), 14):
+    kinds = {"jpeg": "u", "offsets": "ui", "names": "U", "keypoints": "uif", "visible": "uifb"}
+    parts = read_packed(path, kinds, LAYOUTS)
+    count, keypoints, visible = len(parts["offsets"]) - 1, parts["keypoints"], parts["visible"]
+    if parts["names"].shape != (count,) or keypoints.shape != (count, 14, 2) or visible.shape != (count, 14):
         raise DataError(
-            f"{path} holds {len(names)} names, {len(offsets)} offsets, keypoints {list(keypoints.shape)} and "
-            f"visible {list(visible.shape)}; expected N, N + 1, [N, 14, 2] and [N, 14]"
+            f"{path} holds names {list(parts['names'].shape)}, {count + 1} offsets, keypoints {list(keypoints.shape)} "
+            f"and visible {list(visible.shape)}; expected [N], N + 1, [N, 14, 2] and [N, 14]"
         )
-    try:
-        images = _decoded(jpeg.tobytes(), offsets)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"an image of {path} cannot be read: {error}") from error
+    images = torch.from_numpy(decode_all(path, parts)).permute(0, 3, 1, 2).contiguous()
     targets = np.concatenate([keypoints, visible[:, :, None]], 2).astype(np.float32)
-    return images, torch.from_numpy(targets), names, hashlib.sha256(raw).hexdigest()
-
-
-def _decoded(jpeg: bytes, offsets: Sequence[int]) -> Tensor:
-    """[N, 3, height, width] bytes of the N JPEG files between the offsets; made once, as there is one large copy."""
-
-    def decode(row: int) -> np.ndarray[Any, Any]:
-        with Image.open(io.BytesIO(jpeg[offsets[row] : offsets[row + 1]]), formats=("JPEG",)) as image:
-            return np.array(image.convert("RGB")).transpose(2, 0, 1)
-
-    first = decode(0)
-    images = np.empty((len(offsets) - 1, *first.shape), np.uint8)
-
-    def keep(row: int) -> None:
-        pixels = decode(row)
-        if pixels.shape != first.shape:  # a single row would be spread over the image without a word
-            raise ValueError(f"image {row} is {pixels.shape[1:]} pixels, the first {first.shape[1:]}")
-        images[row] = pixels
-
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
-        list(threads.map(keep, range(len(images))))
-    return torch.from_numpy(images)
+    return images, torch.from_numpy(targets), parts["names"].tolist(), parts.sha256
 
 
 def _data(train: Pool, test: Pool, statistics: tuple[tuple[float, ...], tuple[float, ...]], note: str) -> PoseData:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 
 from lossrank.datasets.base import hash_share
+from lossrank.datasets.mat_files import read_mat
 from lossrank.datasets.pose import IMAGENET_MEAN, IMAGENET_STD, IN_MEMORY, Box, Person, PoseData, people_pool
 from lossrank.errors import ConfigError, DataError, listed
-from lossrank.regular import read_file
+from lossrank.strict_json import read_strict
 from lossrank.tasks.pck import MPII_HEAD_BOX
 
 __all__ = ["JOINTS", "PAIRS", "load_mpii"]
@@ -159,10 +158,9 @@ def _people(folder: Path, crop: _Crop, fraction: float, verify: bool) -> tuple[l
 
 
 def _of_json(file: Path, crop: _Crop, heads: Sequence[float] | None) -> list[Person]:
-    try:
-        entries = json.loads(read_file(file))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
+    entries = read_strict(file)
+    if not isinstance(entries, list):
+        raise DataError(f"{file} holds a {type(entries).__name__}; expected a list of people")
     if heads is not None and len(heads) != len(entries):
         raise DataError(f"{file} holds {len(entries)} people and gt_valid.mat the head boxes of {len(heads)}")
     people, seen = [], dict[str, int]()
@@ -172,8 +170,8 @@ def _of_json(file: Path, crop: _Crop, heads: Sequence[float] | None) -> list[Per
             joints = [[*xy, visible] for xy, visible in zip(entry["joints"], entry["joints_vis"], strict=True)]
             place = seen[name] = seen.get(name, -1) + 1
             head = math.nan if heads is None else heads[row]
-            people.append(crop.person(name, place, entry["center"], float(entry["scale"]), joints, head))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            people.append(crop.person(str(name), place, entry["center"], float(entry["scale"]), joints, head))
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
             raise DataError(
                 f"person {row} of {file} is not as expected ({type(error).__name__}: {error}): image, center [2], "
                 "scale, joints [16, 2] and joints_vis [16]"
@@ -184,33 +182,50 @@ def _of_json(file: Path, crop: _Crop, heads: Sequence[float] | None) -> list[Per
 
 
 def _head_sizes(file: Path) -> list[float]:
-    try:
-        boxes = loadmat(io.BytesIO(read_file(file)))["headboxes_src"]
-    except Exception as error:  # a damaged file can raise anything
-        raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
-    return [float(value) for value in MPII_HEAD_BOX * np.linalg.norm(boxes[1] - boxes[0], axis=0)]
+    boxes: Any = read_mat(file, LAYOUTS, variable_names=["headboxes_src"]).get("headboxes_src")
+    if (
+        not isinstance(boxes, np.ndarray)
+        or boxes.dtype.kind not in "uif"
+        or boxes.ndim != 3
+        or boxes.shape[:2] != (2, 2)
+    ):
+        raise DataError(f"{file} cannot be read: expected is headboxes_src [2, 2, people]; {LAYOUTS}")
+    corners = boxes.astype(np.float64)
+    return [float(value) for value in MPII_HEAD_BOX * np.linalg.norm(corners[1] - corners[0], axis=0)]
 
 
 def _of_release(file: Path, crop: _Crop) -> Iterator[Person]:
     """Everybody of the official annotation who has joints; those of the test pictures have none."""
+    content = read_mat(file, LAYOUTS, struct_as_record=False, squeeze_me=True)
     try:
-        release = loadmat(io.BytesIO(read_file(file)), struct_as_record=False, squeeze_me=True)["RELEASE"]
+        release = content["RELEASE"]
         pictures, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
-    except Exception as error:  # a damaged file can raise anything
-        raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
-    for picture, for_training in zip(pictures, training, strict=True):
+    except (KeyError, AttributeError) as error:
+        raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}; {LAYOUTS}") from error
+    if len(pictures) != len(training):
+        raise DataError(f"{file} has {len(pictures)} pictures and img_train of {len(training)}; {LAYOUTS}")
+    for row, (picture, for_training) in enumerate(zip(pictures, training, strict=True)):
         people = np.atleast_1d(getattr(picture, "annorect", np.empty(0))) if for_training else ()
         for place, someone in enumerate(people):
-            points = np.atleast_1d(getattr(getattr(someone, "annopoints", None), "point", np.empty(0)))
-            centre: Any = getattr(someone, "objpos", None)
-            if not len(points) or not hasattr(centre, "x"):
-                continue
-            corners = [float(getattr(someone, name, math.nan)) for name in ("x1", "y1", "x2", "y2")]
-            head = MPII_HEAD_BOX * math.hypot(corners[2] - corners[0], corners[3] - corners[1])
-            joints = _joints({int(point.id): (float(point.x), float(point.y)) for point in points})
-            yield crop.person(
-                str(picture.image.name), place, (float(centre.x), float(centre.y)), float(someone.scale), joints, head
-            )
+            try:
+                person = _of_record(picture, place, someone, crop)
+            except (AttributeError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
+                where = f"person {place} of picture {row} in {file}"
+                raise DataError(f"{where} is not as expected ({type(error).__name__}: {error})") from error
+            if person is not None:
+                yield person
+
+
+def _of_record(picture: Any, place: int, someone: Any, crop: _Crop) -> Person | None:
+    points = np.atleast_1d(getattr(getattr(someone, "annopoints", None), "point", np.empty(0)))
+    centre: Any = getattr(someone, "objpos", None)
+    if not len(points) or not hasattr(centre, "x"):
+        return None
+    corners = [float(getattr(someone, name, math.nan)) for name in ("x1", "y1", "x2", "y2")]
+    head = MPII_HEAD_BOX * math.hypot(corners[2] - corners[0], corners[3] - corners[1])
+    joints = _joints({int(point.id): (float(point.x), float(point.y)) for point in points})
+    at = (float(centre.x), float(centre.y))
+    return crop.person(str(picture.image.name), place, at, float(someone.scale), joints, head)
 
 
 def _joints(points: Mapping[int, tuple[float, float]]) -> list[list[float]]:
@@ -220,7 +235,7 @@ def _joints(points: Mapping[int, tuple[float, float]]) -> list[list[float]]:
 
 def _check_pictures(folder: Path, people: Sequence[Any]) -> None:
     named = {person.file for person in people}
-    missing = sorted(file.name for file in named if not file.exists())
+    missing = sorted(file.name for file in named if not os.path.isfile(file))
     if missing:
         raise DataError(
             f"{folder / 'images'} lacks {len(missing)} of {len(named)} pictures: {listed(missing)}; {LAYOUTS}. Pass "

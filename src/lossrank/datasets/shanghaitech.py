@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import re
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 from torch import Tensor
 
 from lossrank.datasets.counting import IN_MEMORY, CountingData, Picture, Scale, counting_data
+from lossrank.datasets.mat_files import read_mats
+from lossrank.datasets.packed import cut, read_packed
 from lossrank.errors import ConfigError, DataError, listed
-from lossrank.regular import read_file
 
 __all__ = ["load_shanghaitech"]
 
@@ -120,20 +118,23 @@ def _pictures(folder: Path, verify: bool) -> list[Picture]:
             f"have no picture ({listed(gone) or 'none'}). Pass dataset_options {{verify: false}} to go on without them"
         )
     names = sorted(images, key=lambda stem: (int(re.sub(r"\D", "", stem) or 0), stem))
-    return [Picture(stem, images[stem], _heads(marked[stem]) if stem in marked else None) for stem in names]
+    files = [marked[stem] for stem in names if stem in marked]
+    heads = {file: _heads(file, content) for file, content in zip(files, read_mats(files, LAYOUTS), strict=True)}
+    return [Picture(stem, images[stem], heads[marked[stem]] if stem in marked else None) for stem in names]
 
 
-def _heads(file: Path) -> Tensor:
+def _heads(file: Path, content: Mapping[str, Any]) -> Tensor:
     """[heads, 2] x, y with the first pixel being 0."""
     try:
-        info = loadmat(io.BytesIO(read_file(file)))["image_info"][0, 0]
+        info = content["image_info"][0, 0]
         location, number = info["location"][0, 0], int(info["number"][0, 0].item())
-    except Exception as error:  # a damaged file can raise anything
+        location = np.asarray(location, np.float64)
+    except Exception as error:  # a damaged file can hold anything
         raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}; {LAYOUTS}") from error
-    location = np.asarray(location, np.float64).reshape(-1, 2) if location.size == 0 else location
+    location = location.reshape(-1, 2) if location.size == 0 else location
     if location.ndim != 2 or location.shape[1] != 2 or len(location) != number:
         raise DataError(f"{file} says {number} heads and holds points {list(location.shape)}; expected [{number}, 2]")
-    return torch.from_numpy(location.astype(np.float64)) - 1  # MATLAB counts from 1
+    return torch.from_numpy(location) - 1  # MATLAB counts from 1
 
 
 def _packed(folder: Path, verify: bool) -> tuple[list[list[Picture]], str]:
@@ -151,24 +152,20 @@ def _packed(folder: Path, verify: bool) -> tuple[list[list[Picture]], str]:
 
 def _read_packed(path: Path) -> tuple[list[Picture], str]:
     """The pictures, and the sha256 of the file."""
-    try:
-        raw = read_file(path)
-        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-            jpeg, points = archive["jpeg"].tobytes(), torch.from_numpy(archive["points"]).double()
-            offsets, heads = archive["offsets"].tolist(), archive["point_offsets"].tolist()
-            names = archive["names"].tolist()
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}; {LAYOUTS}") from error
-    if not len(offsets) == len(heads) == len(names) + 1 or points.ndim != 2 or heads[-1] != len(points):
+    kinds = {"jpeg": "u", "offsets": "ui", "points": "uif", "point_offsets": "ui", "names": "U"}
+    parts = read_packed(path, kinds, LAYOUTS)
+    names, heads, points = parts["names"], parts["point_offsets"], torch.from_numpy(parts["points"]).double()
+    ends = len(parts["offsets"]), len(heads)
+    fits = names.ndim == heads.ndim == 1 and ends == (len(names) + 1,) * 2
+    if not fits or points.ndim != 2 or points.shape[1] != 2:
         raise DataError(
-            f"{path} holds {len(names)} names, {len(offsets)} offsets, {len(heads)} point_offsets and points "
+            f"{path} holds {names.size} names, {ends[0]} offsets, {ends[1]} point_offsets and points "
             f"{list(points.shape)}; expected N, N + 1, N + 1 and [last point offset, 2]"
         )
+    if heads[0] != 0 or heads[-1] != len(points) or (np.diff(heads.astype(np.int64)) < 0).any():
+        raise DataError(f"{path}: the point_offsets do not cut {len(points)} points into {len(names)} pictures")
     # Points are half of those in the .mat files, so 0.5 is the middle of the whole picture's first pixel. That lies a
     # quarter of a pixel before the middle of the half's first, at -0.25.
     points -= 0.75
-    pictures = [
-        Picture(name, jpeg[offsets[k] : offsets[k + 1]], points[heads[k] : heads[k + 1]])
-        for k, name in enumerate(names)
-    ]
-    return pictures, hashlib.sha256(raw).hexdigest()
+    rows = enumerate(zip(names.tolist(), cut(path, parts), strict=True))
+    return [Picture(name, jpeg, points[heads[k] : heads[k + 1]]) for k, (name, jpeg) in rows], parts.sha256
