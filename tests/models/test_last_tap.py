@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from lossrank.assembly import assemble
+from lossrank.checkpoint import Checkpoint, restore
 from lossrank.collect import View, collect
+from lossrank.config import recipe_from
 from lossrank.errors import ContractError
+from lossrank.experiment import start, state_of
 from lossrank.models import MODELS, SmallCNN, weights_from
 from lossrank.models.heads import MapHead, VectorHead
 from lossrank.pool import Pool
@@ -111,9 +117,22 @@ def test_badges_gradient_is_the_one_that_the_last_layer_would_get() -> None:
         assert gradient.shape == (classes, embedding.shape[1])
 
 
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
 def test_a_state_dict_of_version_0_1_loads() -> None:
     keys = [f"layer{n}.{part}" for n in (1, 2, 3, 4) for part in ("0.weight", *(f"1.{k}" for k in NORM))]
     assert list(SmallCNN(3).state_dict()) == [*keys, "fc.weight", "fc.bias"]
 
 
-NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+def test_a_checkpoint_whose_predictor_read_the_averaged_layer_gives_its_model() -> None:
+    """The predictor of version 0.1 was a quarter as wide in small_cnn: it starts from scratch, and that is noted."""
+    recipe = recipe_from({"strategy": "lossrank", "model": {"options": {"width": 2}}})
+    old = assemble(dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, taps=["layer4"])))
+    now = assemble(dataclasses.replace(recipe, seed=1))
+    before, learner = start(old), start(now)
+    found = restore(now, learner, Checkpoint(None, state_of(before)))
+    assert found.model
+    assert found.notes == ["the loss predictor is another one: the loss predictor starts from scratch"]
+    kept = before.model.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in learner.model.state_dict().items())
