@@ -45,7 +45,8 @@ class ModelRecipe:
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the factory, `width: 32` for instance."""
     taps: list[str] = field(default_factory=list)
-    """Layers a loss predictor may listen to, deepest last. Needed for your own factory only."""
+    """Layers a loss predictor may listen to, deepest last. Needed for your own factory only. The last one, pooled,
+    should be what your last layer reads; `lossrank.testing.check_model` tells."""
     weights: str | None = None
     """Pretrained weights of the trunk: a file, a URL, or `imagenet` for those that torchvision publishes."""
     trunk: Literal["train", "frozen"] = "train"
