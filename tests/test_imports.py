@@ -19,6 +19,7 @@ ROOT = Path(lossrank.__file__).parent
 # A module may import from those before it, and from its own family.
 ORDER = (
     "errors",
+    "requirements",
     "console",
     "regular",
     "parsing",

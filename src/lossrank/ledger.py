@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from lossrank.errors import LedgerError, listed
 from lossrank.ledger_format import FORMAT, bring_up
+from lossrank.requirements import require_choices, require_strings
 
 __all__ = ["Choice", "Event", "Kind", "Ledger", "SampleId"]
 
@@ -97,6 +98,7 @@ class Ledger:
 
     def add(self, ids: Iterable[SampleId], source: str) -> int:
         """Note samples that may be asked about from now on; returns how many of them are new."""
+        ids = require_strings("ids", ids)
         with self._writing():
             known = self.added()
             new = sorted(set(ids) - known)
@@ -119,6 +121,7 @@ class Ledger:
         Raises:
             LedgerError: the batch holds other questions already, or a sample was asked in another batch.
         """
+        choices = require_choices(choices)
         ids = [sample for sample, _ in choices]
         if len(set(ids)) != len(ids):
             raise LedgerError(f"batch {batch} asks twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}")
@@ -196,6 +199,7 @@ class Ledger:
         Raises:
             LedgerError: a sample has nothing that could be taken back.
         """
+        ids = None if ids is None else require_strings("ids", ids)
         with self._writing():
             found = self._latest_call() if ids is None else [self._latest(sample) for sample in ids]
             if not found:
@@ -231,12 +235,20 @@ class Ledger:
         return list(_read(self._connection.execute(f"SELECT {COLUMNS} FROM live {rest}", tuple(values))))
 
     def skip(self, ids: Sequence[SampleId], reason: str) -> None:
-        """Note that a labeller would not or could not answer. An answer may still come."""
+        """Note that a labeller would not or could not answer. An answer may still come.
+
+        Raises:
+            LedgerError: a sample was never asked.
+        """
+        ids = require_strings("ids", ids)
         with self._writing():
+            if unasked := sorted(set(ids) - self.asked()):
+                raise LedgerError(f"{len(unasked)} samples were never asked and cannot be skipped: {listed(unasked)}")
             self._append(("skip", sample, None, None, None, None, reason) for sample in ids)
 
     def retire(self, ids: Sequence[SampleId], reason: str) -> None:
         """Take samples out of the pool for good: they are never asked again."""
+        ids = require_strings("ids", ids)
         with self._writing():
             retired = self.retired()
             new = [sample for sample in ids if sample not in retired]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.config import Recipe, load_recipe
-from lossrank.errors import ConfigError, DataError, LedgerError, listed
+from lossrank.errors import DataError, LedgerError, listed
 from lossrank.exchange import Answers, Given, Question, Vocabulary, read_answers, write_questions
 from lossrank.folder import FolderLock
 from lossrank.ledger import Event, Ledger, SampleId
@@ -16,6 +16,7 @@ from lossrank.picture_files import found_below
 from lossrank.project.checks import Refusals, sorted_out
 from lossrank.project.layout import Layout
 from lossrank.project.status import Status, status_of
+from lossrank.requirements import require_count, require_strings
 from lossrank.trust import check_trusted
 
 __all__ = ["Ingested", "Project"]
@@ -72,7 +73,9 @@ class Project:
             DataError: no such folder, or no pictures in it.
             RunError: there is a project or a run already.
         """
-        vocabulary = Vocabulary(task, tuple(names))
+        vocabulary = Vocabulary(task, tuple(require_strings("names", names)))
+        require_count("initial", initial)
+        require_count("step", step)
         images, test = Path(images), Path(test) if test else None
         if test is not None and not test.exists():
             raise DataError(f"there are no test answers at {test}")
@@ -145,8 +148,8 @@ class Project:
             RunError: another process is selecting.
             ConfigError: the recipe names code that nobody has confirmed.
         """
-        if n is not None and n < 1:
-            raise ConfigError(f"asked for {n} samples; possible is 1 or more")
+        if n is not None:
+            require_count("n", n)
         with FolderLock(self.layout.folder):
             from_row = self._unfinished()
             if from_row or (self.ledger.open_questions() and not more):
@@ -259,9 +262,6 @@ class Project:
         Raises:
             LedgerError: a sample was never asked.
         """
-        unasked = sorted(set(ids) - self.ledger.asked())
-        if unasked:
-            raise LedgerError(f"{len(unasked)} samples were never asked and cannot be skipped: {listed(unasked)}")
         self.ledger.skip(ids, reason)
 
     def revise(self, answers: Mapping[SampleId, Any], source: str = "python") -> None:
@@ -288,6 +288,7 @@ class Project:
         Raises:
             LedgerError: the project does not know a sample.
         """
+        ids = require_strings("ids", ids)
         strange = sorted(set(ids) - self.ledger.added())
         if strange:
             raise LedgerError(f"{len(strange)} samples are not in the project: {listed(strange)}")

@@ -1,0 +1,76 @@
+"""What public functions require of their arguments: one rule and one message for each kind."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lossrank.errors import ConfigError
+
+__all__ = ["require_choices", "require_count", "require_number", "require_strings"]
+
+
+def require_strings(name: str, values: Iterable[str]) -> list[str]:
+    """The strings of an argument as a list. A string is one of them and never a list of its letters.
+
+    Raises:
+        ConfigError: a single string, no iterable, or something in it that is no string.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        hint = f"; for one of them use [{values!r}]" if isinstance(values, str) else ""
+        raise ConfigError(f"{name} must be a list of strings, got {values!r}{hint}")
+    found = list(values)
+    for value in found:
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} must be a list of strings, got {value!r} in it")
+    return [str(value) for value in found]
+
+
+def require_choices(choices: Iterable[Any]) -> list[tuple[str, float | None]]:
+    """Pairs (id, score) of an argument as a list; a score is a number or None.
+
+    Raises:
+        ConfigError: something else in the place of a pair.
+    """
+    found: list[tuple[str, float | None]] = []
+    for choice in [] if isinstance(choices, str | Mapping) else choices:
+        pair = choice if isinstance(choice, tuple | list) and len(choice) == 2 else (None, None)
+        if not isinstance(pair[0], str) or not isinstance(pair[1], float | int | None):
+            raise ConfigError(f"choices must be a list of (id, score), a score being a number or None, got {choice!r}")
+        found.append((pair[0], pair[1]))
+    if not found and choices:
+        raise ConfigError(f"choices must be a list of (id, score), got {choices!r}")
+    return found
+
+
+def require_count(name: str, value: Any, least: int = 1) -> int:
+    """A whole number that is at least `least`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    try:
+        count = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or count < least:
+        raise ConfigError(f"{name} must be an integer >= {least}, got {value!r}")
+    return count
+
+
+def require_number(
+    name: str, value: Any, least: float = -math.inf, most: float = math.inf, *, above: bool = False
+) -> float:
+    """A finite number between `least` and `most`; with `above`, not `least` itself.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    number = not isinstance(value, bool | str) and hasattr(value, "__float__") and float(value)
+    if number is False or not math.isfinite(number) or number > most or number < least or (above and number == least):
+        low = "" if least == -math.inf else f" {'>' if above else '>='} {least:g}"
+        high = "" if most == math.inf else f"{' and' if low else ''} <= {most:g}"
+        raise ConfigError(f"{name} must be a finite number{low}{high}, got {value!r}")
+    return number
