@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lossrank.attached import attach
 from lossrank.collect import View, collect, mean_spearman, measure
 from lossrank.errors import DataError, StrategyError
+from lossrank.health import cross_fitted
 from lossrank.pool import Pool, UnreadableSample
 from lossrank.processes import Processes
 from lossrank.runtime import Runtime
@@ -199,6 +200,32 @@ def test_a_perfect_score_has_spearman_one(view: View, pool: Pool) -> None:
     found = measure(told, all_zero, IDS, "uncertainty")
     assert found.spearman == pytest.approx(1.0)
     assert found.top10_recall == 1.0
+
+
+class Given(Classification):
+    """Outputs are the loss and the uncertainty themselves."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs[:, 0]
+
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 1]
+
+
+def test_the_recall_is_that_of_the_worst_tenth(view: View) -> None:
+    """Of 20 samples the two worst are 18 and 19. The score puts 19 and 0 first, then 18 and 17: a half of a tenth,
+    three quarters of a fifth."""
+    loss, score = torch.arange(20.0), torch.arange(20.0)
+    score[0], score[18], score[17] = 18.5, 17.5, 17.0
+    pool = Pool(torch.stack([loss, score], 1), [f"s{row:02}" for row in range(20)], torch.zeros(20, dtype=torch.long))
+    task = Given(("a", "b"), lambda generator: nn.Identity(), ("",))
+    given = View(nn.Identity(), task, lambda inputs, targets, generator=None: (inputs, targets), view.runtime, 7)
+    assert measure(given, pool, pool.ids, "uncertainty").top10_recall == 0.5
+    folds = {0: pool.ids}
+    found = cross_fitted(folds, lambda fold, held: given, pool, "uncertainty", torch.Generator().manual_seed(0))
+    recall = found.scores["uncertainty"].top10_recall
+    assert recall is not None
+    assert recall.value == 0.5
 
 
 def test_a_column_that_cannot_be_given_names_those_that_can(view: View, pool: Pool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from lossrank.errors import ConfigError
 from lossrank.forecast import forecast
@@ -34,6 +35,18 @@ def test_a_curve_that_falls_is_expected_to_stay() -> None:
     gain, low, high = forecast(LABELS, [0.9, 0.89, 0.9, 0.88, 0.89, 0.88], 100)
     assert gain == pytest.approx(0.0)
     assert low < 0 < high
+
+
+def test_the_interval_of_a_curve_without_a_slope_is_that_of_its_noise() -> None:
+    """Every fit is flat at the weighted mean, so all that is left is the noise of the step between two points: 1.2
+    times that of one point, and 80 % of Student's t with 6 - 3 degrees of freedom."""
+    accuracy = np.array([0.9, 0.89, 0.9, 0.88, 0.89, 0.88])
+    weights = np.array(LABELS) / sum(LABELS)
+    noise = np.sqrt(weights @ (accuracy - weights @ accuracy) ** 2 * 6 / 3)
+    gain, low, high = forecast(LABELS, accuracy.tolist(), 100)
+    assert gain == pytest.approx(0.0, abs=1e-9)
+    assert high == pytest.approx(1.2 * noise * stdtrit(3, 0.9), rel=0.01)
+    assert low == pytest.approx(-high, rel=0.01)
 
 
 @pytest.mark.parametrize("noise", [0.003, 0.01])

@@ -20,8 +20,10 @@ from lossrank.signals import Signals
 from lossrank.taps import FeatureTap
 from lossrank.tasks import TASKS, Task
 
-__all__ = ["Measurement", "View", "collect", "measure"]
+__all__ = ["WORST", "Measurement", "View", "collect", "measure"]
 
+WORST = 0.1
+"""Share of the samples with the largest loss that a score is expected to find."""
 
 _Found = tuple[Sequence[SampleId], Mapping[str, Tensor]]
 """Ids of a batch, and its columns."""
@@ -202,7 +204,7 @@ def measure(
         metric.compute(),
         float(true.mean()),
         _number(spearman(scores, true)),
-        _number(top_k_recall(scores, true, k=max(1, len(true) // 10))),
+        _number(top_k_recall(scores, true, WORST)),
         metric.extras(),
         {name: found for name, found in ranked.items() if found is not None},
         None if batch_size is None else _number(mean_spearman(scores, true, batch_size)),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lossrank.collect import View, collect
+from lossrank.collect import WORST, View, collect
 from lossrank.datasets.base import hash_share
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool
@@ -131,7 +132,7 @@ def cross_fitted(
     draws = [torch.randint(len(t), (RESAMPLES, len(t)), generator=generator) for t in true]
     values = {name: [scores[name] for scores, _ in found] for name in names}
     ranks = {name: _resampled(spearman, scores, true, draws) for name, scores in values.items()}
-    recall = {name: _resampled(_top_tenth, scores, true, draws) for name, scores in values.items()}
+    recall = {name: _resampled(partial(top_k_recall, k=WORST), scores, true, draws) for name, scores in values.items()}
     lost = {name: _attenuation(scores, true) for name, scores in values.items()}
     return Evidence(
         sum(map(len, true)),
@@ -160,10 +161,6 @@ def _seen(
             observe(batch, outputs)
         return Signals(()), torch.cat(losses)
     return collect(view, answered, ids, names, observe), torch.cat(losses)
-
-
-def _top_tenth(scores: Tensor, true: Tensor) -> Tensor:
-    return top_k_recall(scores, true, k=max(1, true.shape[-1] // 10))
 
 
 def _resampled(

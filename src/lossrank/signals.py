@@ -33,7 +33,7 @@ COLUMNS: Mapping[str, str] = {
 
 A strategy may make further columns itself (`Strategy.makes`)."""
 
-CHECKED = 8192  # rows looked through for NaN at once
+CHECKED = 8192  # rows checked at once
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,25 @@ class Signals:
             raise StrategyError(unknown_name("column", column, self.columns)) from None
 
     def finite(self, column: str) -> Tensor:
-        """The column [N], refused with the id of the first value that is not a number."""
+        """The column [N, ...] of finite numbers.
+
+        Raises:
+            StrategyError: a value is NaN or infinite; the first ids are named.
+        """
         values = self[column]
-        bad = [_not_numbers(values[block], block.start) for block in blocks(len(values), CHECKED)]
-        if names := [self.ids[row] for rows in bad for row in rows]:
-            raise StrategyError(f"{column!r} is NaN for {len(names)} of {len(self)} samples: {listed(names)}")
+        rows: list[int] = []
+        kinds = {"NaN": False, "infinite": False}
+        for block in blocks(len(values), CHECKED):
+            part = values[block]
+            bad = ~torch.isfinite(part)
+            if bad.any():
+                rows += (bad.flatten(1).any(1) if bad.ndim > 1 else bad).nonzero().flatten().add(block.start).tolist()
+                kinds["NaN"] |= bool(part.isnan().any())
+                kinds["infinite"] |= bool(part.isinf().any())
+        if rows:
+            kind = " or ".join(name for name, found in kinds.items() if found)
+            ids = listed(self.ids[row] for row in rows)
+            raise StrategyError(f"{column!r} is {kind} for {len(rows)} of {len(self)} samples: {ids}")
         return values
 
     def take(self, rows: Sequence[int] | Tensor) -> Signals:
@@ -108,7 +122,7 @@ class Signals:
         """The n ids with the largest values, largest first, ties in the order of the ids.
 
         Raises:
-            StrategyError: a value is NaN, or fewer than n ids are there.
+            StrategyError: a value is NaN or infinite, or fewer than n ids are there.
         """
         self.require(n)
         values = self.finite(column).tolist()
@@ -119,9 +133,3 @@ class Signals:
         """Refuse a budget that is not between 1 and the number of candidates."""
         if not 1 <= n <= len(self):
             raise StrategyError(f"asked to choose {n} samples; between 1 and the {len(self)} candidates are possible")
-
-
-def _not_numbers(values: Tensor, start: int) -> list[int]:
-    """Rows of a block that hold a NaN, counted from `start`."""
-    bad = torch.isnan(values).flatten(1).any(1) if values.ndim > 1 else torch.isnan(values)
-    return (bad.nonzero().flatten() + start).tolist() if bad.any() else []

@@ -63,3 +63,11 @@ def test_what_cannot_be_done_is_refused() -> None:
         largest_cluster_maximum_distance(torch.zeros(3, 2), torch.zeros(0, 2), 4)
     with pytest.raises(StrategyError, match="candidates are 2 wide, centres 5"):
         largest_cluster_maximum_distance(torch.zeros(3, 2), torch.zeros(1, 5), 1)
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan"), 1e30])
+def test_distances_that_are_no_numbers_are_refused_and_no_row_is_repeated(value: float) -> None:
+    spoilt = torch.tensor([[1.0, 2.0], [value, 0.0], [3.0, 4.0]])
+    for features, centres in ((spoilt, spoilt[:0]), (spoilt, spoilt[:1]), (spoilt[::2], spoilt[1:2])):
+        with pytest.raises(StrategyError, match="features are not finite, or so large that their squared distances"):
+            largest_cluster_maximum_distance(features, centres, 2)

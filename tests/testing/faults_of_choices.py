@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lossrank.errors import StrategyError
 from lossrank.signals import Signals
 from lossrank.strategies import CoreSet, Random, Strategy, Subsample
 
@@ -101,6 +102,19 @@ class NanFirst(Sorts):
         ordered = signals.sorted()
         rows = ordered["uncertainty"].argsort(descending=True, stable=True)
         return [ordered.ids[row] for row in rows[:n].tolist()]
+
+
+@dataclass(frozen=True)
+class InfinityFirst(Sorts):
+    """Refuses a NaN and lets an infinity through."""
+
+    def select(self, signals: Signals, labelled: Signals, n: int, generator: torch.Generator) -> Ids:
+        signals.require(n)
+        ordered = signals.sorted()
+        values = ordered["uncertainty"]
+        if bad := values.isnan().nonzero().flatten().tolist():
+            raise StrategyError(f"NaN for {ordered.ids[bad[0]]}")
+        return [ordered.ids[row] for row in values.argsort(descending=True, stable=True)[:n].tolist()]
 
 
 @dataclass(frozen=True)
@@ -264,6 +278,7 @@ CHOICES: dict[type[Strategy], str] = {
     TakesNothing: "0 of 25 samples should be refused by a StrategyError .* it chose 0",
     CutsSilently: "26 of 25 samples should be refused by a StrategyError .* it chose 25",
     NanFirst: r"a NaN in 'uncertainty' of img-\d+.png \(needs\) was not refused",
+    InfinityFirst: r"an infinity \(inf\) in 'uncertainty' of img-\d+.png \(needs\) was not refused",
     PoolOrder: "the same samples in another order gave",
     TiesByPlace: "the same samples with ties in another order gave",
     MapsBackWrongly: "the same samples in another order gave .* map rows back to ids",

@@ -171,7 +171,7 @@ class Strategy(ABC):
             generator: the only source of randomness.
 
         Raises:
-            StrategyError: n is out of range or a score is NaN.
+            StrategyError: n is out of range, or a value of a column is NaN or infinite.
         """
 
 

@@ -56,7 +56,7 @@ def largest_cluster_maximum_distance(features: Tensor, centres: Tensor, n: int) 
         n: how many rows, at most N.
 
     Raises:
-        StrategyError: n is out of range, or the widths differ.
+        StrategyError: n is out of range, the widths differ, or a value is not finite.
     """
     if not 0 <= n <= len(features):
         raise StrategyError(f"asked for {n} rows; between 0 and the {len(features)} candidates are possible")
@@ -66,6 +66,8 @@ def largest_cluster_maximum_distance(features: Tensor, centres: Tensor, n: int) 
     dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
     squares = torch.cat([part.to(dtype).square().sum(1) for part in torch.split(points, BLOCK)])
     nearest, cluster = _assigned(points, centres.to("cpu", dtype))
+    if not bool(torch.isfinite(4 * squares).all() and (torch.isfinite(nearest).all() or not len(centres))):
+        raise StrategyError("features are not finite, or so large that their squared distances are not")
     free = torch.ones(len(points), dtype=torch.bool)
     picked: list[int] = []
     while len(picked) < n:
@@ -96,7 +98,7 @@ def _products(points: Tensor, one: Tensor) -> Tensor:
 
 
 def _next(nearest: Tensor, cluster: Tensor, free: Tensor, squares: Tensor) -> int:
-    if torch.isinf(nearest[0]):  # no centre yet
+    if torch.isinf(nearest[0]):  # no centre yet: everything else is finite
         return int(squares.argmax())
     mass = torch.bincount(cluster, weights=nearest.double() * free)
     if not float(mass.max()) > 0:

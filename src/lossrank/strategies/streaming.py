@@ -26,8 +26,8 @@ def top_k(
         k: how many, at least 1.
 
     Raises:
-        StrategyError: k is below 1 or above what the stream holds, a block's lengths differ, a score is NaN, or an id
-            stands among the k twice.
+        StrategyError: k is below 1 or above what the stream holds, a block's lengths differ, a score is NaN or
+            infinite, or an id stands among the k twice.
     """
     if k < 1:
         raise StrategyError(f"asked to choose {k} samples of a stream; 1 or more are possible")
@@ -88,13 +88,17 @@ def _reaching(scores: npt.NDArray[np.floating], bar: float, k: int) -> npt.NDArr
 
 
 def _scores(ids: Sequence[SampleId], block: Tensor | npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """One block's scores [block], none of them NaN."""
+    """One block's scores [block], all of them finite."""
     scores = _array(block)
     if scores.ndim != 1 or len(scores) != len(ids):
         raise StrategyError(f"a block holds {len(ids)} ids and scores of shape {list(scores.shape)}")
-    if len(scores) and np.isnan(scores.max()):  # the largest is NaN as soon as one is
-        bad = [ids[row] for row in np.flatnonzero(np.isnan(scores)).tolist()]
-        raise StrategyError(f"the score is NaN for {len(bad)} of the {len(scores)} samples of a block: {listed(bad)}")
+    if len(scores) and not np.isfinite([scores.max(), scores.min()]).all():  # both are NaN as soon as one score is
+        bad = np.flatnonzero(~np.isfinite(scores)).tolist()
+        kinds = [name for name, of in (("NaN", np.isnan), ("infinite", np.isinf)) if of(scores[bad]).any()]
+        raise StrategyError(
+            f"the score is {' or '.join(kinds)} for {len(bad)} of the {len(scores)} samples of a block: "
+            f"{listed(ids[row] for row in bad)}"
+        )
     return scores
 
 

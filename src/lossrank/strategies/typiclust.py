@@ -94,7 +94,7 @@ def unit_embeddings(candidates: Signals, labelled: Signals) -> Tensor:
     low-budget papers take them); a zero embedding stays zero. In a file where the candidates' embeddings lie in one.
 
     Raises:
-        StrategyError: a value is NaN, or the widths differ.
+        StrategyError: a value is not finite, or the widths differ.
     """
     embedding = candidates.finite("embedding")
     if embedding.ndim != 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -170,23 +171,29 @@ def constant(case: Case) -> None:
         case.chosen(n, "with every sample alike", signals=flat)
 
 
-def not_a_number(case: Case) -> None:
-    """a NaN is refused with the id it belongs to, in each column"""
-    name = case.strategy.name
-    for whose, signals in (("needs", case.signals), ("needs_labelled", case.labelled)):
-        for column in sorted(signals.columns):
-            spoilt, row = _copy(signals), min(STRIDE, len(signals) - 1)
-            spoilt[column][row] = float("nan")
-            where = f"{name}: a NaN in {column!r} of {signals.ids[row]} ({whose})"
-            pair = (spoilt, case.labelled) if whose == "needs" else (case.signals, spoilt)
-            try:
-                chosen = case.strategy.select(_copy(pair[0]), _copy(pair[1]), 4, seeded())
-            except StrategyError as error:
-                demand(signals.ids[row] in str(error), f"{where} was refused without that id: {error}")
-            except Exception as error:
-                raise ContractError(f"{where} raised {type(error).__name__}, not a StrategyError: {error}") from error
-            else:
-                raise ContractError(f"{where} was not refused (`signals.finite`); it chose {listed(chosen)}")
+def not_finite(case: Case) -> None:
+    """a NaN or an infinity is refused with the id it belongs to, in each column"""
+    planted = [
+        (whose, signals, column, value)
+        for whose, signals in (("needs", case.signals), ("needs_labelled", case.labelled))
+        for column in sorted(signals.columns)
+        for value in (math.nan, math.inf, -math.inf)
+    ]
+    for whose, signals, column, value in planted:
+        row = min(STRIDE, len(signals) - 1)
+        spoilt = _copy(signals)
+        spoilt[column][row] = value
+        pair = (spoilt, case.labelled) if whose == "needs" else (case.signals, spoilt)
+        kind = "a NaN" if math.isnan(value) else f"an infinity ({value})"
+        where = f"{case.strategy.name}: {kind} in {column!r} of {signals.ids[row]} ({whose})"
+        try:
+            chosen = case.strategy.select(_copy(pair[0]), _copy(pair[1]), 4, seeded())
+        except StrategyError as error:
+            demand(signals.ids[row] in str(error), f"{where} was refused without that id: {error}")
+        except Exception as error:
+            raise ContractError(f"{where} raised {type(error).__name__}, not a StrategyError: {error}") from error
+        else:
+            raise ContractError(f"{where} was not refused (`signals.finite`); it chose {listed(chosen)}")
 
 
 def direction(case: Case) -> None:
@@ -263,7 +270,7 @@ CHOICES: tuple[Callable[[Case], None], ...] = (
     any_order,
     untouched,
     constant,
-    not_a_number,
+    not_finite,
     direction,
     subset,
 )
