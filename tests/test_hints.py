@@ -26,6 +26,17 @@ def test_it_begins_as_the_mean_of_its_standardised_hints() -> None:
         torch.testing.assert_close(head(given, summary), torch.tensor([-1.0, 1.0]))
 
 
+def test_what_begins_as_an_uncertainty_keeps_the_order_of_what_is_nearly_0() -> None:
+    """Beside a mean of .1 these are one number in float32."""
+    hint = torch.tensor([0.3, 1e-2, 1e-8, 1e-10, 1e-12, 1e-14], dtype=torch.float64)[:, None]
+    for head, given in (
+        (LossPredictor(2, summary=1, hints=1, generator=seeded(1)), torch.zeros(6, 2)),
+        (MultiLevelLossPredictor((2,), summary=1, hints=1, generator=seeded(1)), [torch.zeros(6, 2)]),
+    ):
+        head.standardise([torch.zeros(6, 2), hint])
+        assert (head(given, hint).detach().diff() < 0).all()
+
+
 def test_it_learns_what_to_add_and_keeps_what_it_began_with() -> None:
     """The loss is twice the hint plus a feature: alone the hint ranks by .89; a few steps take most of the rest."""
     hint, other = torch.randn(2, 2000, 1, generator=seeded(2))

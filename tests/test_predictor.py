@@ -312,3 +312,5 @@ def test_selection_refuses_what_would_label_the_wrong_sample(ranker: object) -> 
         select([(torch.zeros(2, 2), torch.tensor([0, 1]))], n=1)
     with pytest.raises(TrainingError, match="'ant' is NaN"):
         select([(torch.tensor([[float("nan"), 0.0]]), ("ant",))], n=1)
+    with pytest.raises(TrainingError, match="'ant' is infinite"):
+        select([(torch.tensor([[float("inf"), 0.0]]), ("ant",))], n=1)

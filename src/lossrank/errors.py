@@ -5,7 +5,7 @@
     ├── DataError        samples, labels or files that cannot be used
     ├── LedgerError      a question or an answer that contradicts what was written down
     ├── RunError         a run folder that is in use, foreign, newer or full
-    ├── StrategyError    a choice that breaks the contract (too few, foreign or repeated ids), or a score that is not finite
+    ├── StrategyError    a choice that breaks the contract (too few, foreign or repeated ids, scores not finite)
     ├── TrainingError    a model that stopped learning: a loss that is not finite
     ├── ContractError    a strategy or a task that fails `lossrank.testing`
     ├── BridgeError      a labelling server that cannot be reached, refuses, or has lost what it was given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import inspect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -68,14 +69,15 @@ def largest(scores: Iterable[tuple[str, float]], n: int) -> list[str]:
 
     Raises:
         DataError: repeated ids, or fewer than n samples.
-        TrainingError: a score is NaN.
+        TrainingError: a score is NaN or infinite.
     """
     seen: set[str] = set()
 
     def ordered() -> Iterable[tuple[float, str]]:
         for sample, score in scores:
-            if score != score:
-                raise TrainingError(f"the predicted loss of sample {sample!r} is NaN")
+            if not math.isfinite(score):
+                kind = "NaN" if math.isnan(score) else "infinite"
+                raise TrainingError(f"the predicted loss of sample {sample!r} is {kind}")
             if sample in seen:
                 raise DataError(f"sample {sample!r} comes more than once")
             seen.add(sample)

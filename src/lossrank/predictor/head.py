@@ -73,13 +73,21 @@ class Head(nn.Module):
             raise ConfigError(f"the predictor was made for inputs of width {list(self.widths)}; found {found}")
         return [(x - getattr(self, f"mean{i}")) / getattr(self, f"std{i}") for i, x in enumerate(inputs)]
 
-    def _begun(self, inputs: Sequence[Tensor]) -> Tensor | float:
-        """[batch] what a prediction begins as: the mean of the standardised hints, the summary's first columns."""
-        return inputs[-1][:, : self.hints].mean(1) if self.hints else 0.0
+    def _begun(self, summary: Tensor | None) -> Tensor | float:
+        """[batch] what a prediction begins as: the mean of the standardised hints, the summary's first columns.
+
+        In the summary's own precision: less their mean, uncertainties of 1e-9 and 1e-12 are one number in float32.
+        """
+        if not self.hints or summary is None:
+            return 0.0
+        mean, std = (getattr(self, f"{name}{len(self.widths) - 1}")[: self.hints] for name in ("mean", "std"))
+        begun: Tensor = ((summary[:, : self.hints] - mean) / std).mean(1)
+        return begun
 
     def hinted(self, features: Tensor | Sequence[Tensor], summary: Tensor | None) -> Tensor | float:
         """[batch] what the hints alone predict; 0 without any."""
-        return self._begun(self._standard(features, summary))
+        self._standard(features, summary)  # refuses other widths
+        return self._begun(summary)
 
     def silence(self) -> None:
         """Add nothing to the hints, until it learns."""
@@ -141,7 +149,7 @@ class LossPredictionHead(Head):
         """
         inputs = self._standard(features, summary)
         hidden: Tensor = self.dropout(F.leaky_relu(self.fc1(torch.cat(inputs, 1)), 0.01))
-        return self._begun(inputs) + self.fc2(hidden).squeeze(1)  # type: ignore[no-any-return]
+        return self._begun(summary) + self.fc2(hidden).squeeze(1)  # type: ignore[no-any-return]
 
 
 class MultiLevelLossPredictor(Head):
@@ -178,7 +186,7 @@ class MultiLevelLossPredictor(Head):
         """[batch] predicted loss from one tensor per tapped layer, in their order."""
         inputs = self._standard(features, summary)
         hidden = [F.relu(branch(x)) for branch, x in zip(self.branches, inputs, strict=True)]
-        return self._begun(inputs) + self.fc(self.dropout(torch.cat(hidden, 1))).squeeze(1)  # type: ignore[no-any-return]
+        return self._begun(summary) + self.fc(self.dropout(torch.cat(hidden, 1))).squeeze(1)  # type: ignore[no-any-return]
 
 
 def make_head(

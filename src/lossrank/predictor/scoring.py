@@ -40,7 +40,7 @@ class Scoring(Owner):
 
     @torch.no_grad()
     def current(self) -> Tensor:
-        """[batch] predicted loss of the samples in the latest forward pass, float32."""
+        """[batch] predicted loss of the samples in the latest forward pass; float64 where its hints are."""
         done = self._latest()
         features = [one.detach() for one in self._features(done)]
         head = self._made_for(done)
@@ -77,6 +77,6 @@ class Scoring(Owner):
         Raises:
             ConfigError: nothing was learned yet, unless `untrained` allows it.
             DataError: batches without ids, repeated ids, or fewer than n samples.
-            TrainingError: a predicted loss is NaN.
+            TrainingError: a predicted loss is NaN or infinite.
         """
         return largest(self.score(loader), n)
