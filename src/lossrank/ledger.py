@@ -2,87 +2,69 @@
 
 One table of events, in SQLite with a write-ahead log and full synchronisation: what a call has returned from is on
 disk. Events are never changed or deleted (triggers refuse it); the present state is derived from them. What was done
-by mistake is taken back by an `undo`, an event of its own that names the event it takes back.
+by mistake is taken back by an `undo`, an event of its own that names what it takes back.
+
+A *command* is one outermost call that writes: one `answer`, or several calls within `together`. Its events have
+consecutive numbers and one time, which no neighbouring command shares.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from lossrank.errors import LedgerError, listed
-from lossrank.ledger_format import FORMAT, bring_up
+from lossrank.ledger_events import Choice, Correction, Event, Kind, SampleId
+from lossrank.ledger_file import Opened, open_file
+from lossrank.ledger_format import INSERT, UNDOABLE, checksum
+from lossrank.ledger_integrity import note_checksum
+from lossrank.ledger_reader import MARKS, LedgerReader, Undone
 from lossrank.requirements import require_choices, require_strings
 
-__all__ = ["Choice", "Event", "Kind", "Ledger", "SampleId"]
-
-SampleId = str
-"""What a user calls a sample: a file name, a key. Never a position."""
-
-Kind = Literal["add", "ask", "answer", "revise", "skip", "retire", "undo"]
-UNDOABLE = ("answer", "revise", "skip", "retire")
+__all__ = ["Choice", "Correction", "Event", "Kind", "Ledger", "SampleId"]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One question of a batch."""
-
-    sample: SampleId
-    score: float | None
-    rank: int
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of history."""
-
-    number: int
-    time: str
-    kind: Kind
-    sample: SampleId
-    batch: int | None
-    rank: int | None
-    score: float | None
-    value: Any
-    source: str
-    undoes: int | None = None
-
-
-class Ledger:
+class Ledger(LedgerReader):
     """Questions and answers of one run or project. Every method that writes is one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection, self.path = connection, path
+    def __init__(self, opened: Opened, path: Path) -> None:
+        super().__init__(opened.connection, path)
+        self._opened = opened
+        self._now, self._wrote = "", False
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
-        """Open the ledger at `path`, or begin one.
+    def open(cls, path: Path, *, create: bool = True) -> Ledger:
+        """Open the ledger at `path`, and check that it is as it was written.
+
+        Where its folder cannot be written, it is opened to be read.
+
+        Args:
+            create: begin one where there is none.
 
         Raises:
-            LedgerError: the file is no ledger, was written by a newer version, or cannot be opened.
+            LedgerError: the file is missing, damaged, no ledger, of a newer version, or cannot be opened.
         """
-        try:
-            connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-            connection.execute("PRAGMA synchronous = FULL")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > FORMAT:
-                raise LedgerError(f"{path} has format {version}, from a newer lossrank; this one reads up to {FORMAT}")
-            if version < FORMAT:
-                bring_up(connection)
-        except sqlite3.Error as error:
-            raise LedgerError(f"{path} cannot be opened as a ledger: {error}") from error
-        return cls(connection, path)
+        if not create and not (path.exists() and path.stat().st_size):
+            raise LedgerError(
+                f"{path} is {'empty' if path.exists() else 'missing'}: it holds the questions and answers, and no new "
+                f"one is made in its place. Bring it back from a copy, or, if {path.parent} was never used, run init "
+                "again"
+            )
+        return cls(open_file(path), path)
 
     def close(self) -> None:
         """Close the file. Nothing is pending: every write was complete when it returned."""
-        self._connection.close()
+        if self._wrote:
+            note_checksum(self._connection, self.path)
+        self._opened.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -93,15 +75,15 @@ class Ledger:
         self.close()
 
     def together(self) -> AbstractContextManager[None]:
-        """Several calls as one: all of them are kept, or none."""
+        """Several calls as one command: all of them are kept, or none."""
         return self._writing()
 
     def add(self, ids: Iterable[SampleId], source: str) -> int:
         """Note samples that may be asked about from now on; returns how many of them are new."""
         ids = require_strings("ids", ids)
         with self._writing():
-            known = self.added()
-            new = sorted(set(ids) - known)
+            wanted = set(ids)
+            new = sorted(wanted - self.added(wanted))
             self._append(("add", sample, None, None, None, None, source) for sample in new)
         return len(new)
 
@@ -124,7 +106,8 @@ class Ledger:
         choices = require_choices(choices)
         ids = [sample for sample, _ in choices]
         if len(set(ids)) != len(ids):
-            raise LedgerError(f"batch {batch} asks twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}")
+            twice = sorted(sample for sample, count in Counter(ids).items() if count > 1)
+            raise LedgerError(f"batch {batch} asks twice: {listed(twice)}")
         words = {sample: json.dumps(digest) for sample, digest in (digests or {}).items()}
         with self._writing():
             batch = self.batches() if batch is None else batch
@@ -133,8 +116,8 @@ class Ledger:
                 if known != ids:
                     raise LedgerError(f"batch {batch} was written down with other samples: {listed(known)}")
                 return batch
-            self._refuse(ids, "ask", "were asked in an earlier batch")
-            self._refuse(ids, "retire", "were retired")
+            self._refuse(self.asked(ids=ids), "were asked in an earlier batch")
+            self._refuse(self.retired(ids), "were retired")
             self._append(
                 ("ask", sample, batch, rank, score, words.get(sample), reason)
                 for rank, (sample, score) in enumerate(choices)
@@ -148,7 +131,7 @@ class Ledger:
             LedgerError: a sample was never asked, or has another answer already (`revise` corrects one).
         """
         with self._writing():
-            asked, known = self.asked(), self._values("answer")
+            asked, known = self.asked(ids=answers), self.first_answers(answers)
             unasked = sorted(answers.keys() - asked)
             if unasked:
                 raise LedgerError(f"{len(unasked)} answers are for samples never asked: {listed(unasked)}")
@@ -177,62 +160,63 @@ class Ledger:
             LedgerError: samples that have no answer yet.
         """
         with self._writing():
-            known = self._values("answer")
-            unknown = sorted(answers.keys() - known.keys())
+            current = self.labelled(ids=answers)
+            unknown = sorted(answers.keys() - current.keys())
             if unknown:
                 what = f"sample {unknown[0]!r} has" if len(unknown) == 1 else f"{len(unknown)} samples have"
                 more = "" if len(unknown) == 1 else f": {listed(unknown)}"
                 raise LedgerError(f"{what} no answer to revise{more}")
-            current = known | self._values("revise")
             self._append(
                 ("revise", sample, None, None, None, json.dumps(value), source)
                 for sample, value in answers.items()
                 if current[sample] != value
             )
 
-    def undo(self, ids: Sequence[SampleId] | None, source: str) -> list[Event]:
+    def undo(self, ids: Sequence[SampleId] | None, source: str) -> Sequence[Event]:
         """Take back the latest answer, correction, skip or retirement of each sample, by a new entry; returns them.
 
         Args:
-            ids: of which samples; None: all that the latest such call wrote down, a file of answers for instance.
+            ids: of which samples; None: all answers, corrections, skips and retirements of the latest command that
+                wrote any, a file of answers for instance. Questions and added samples stay.
 
         Raises:
             LedgerError: a sample has nothing that could be taken back.
         """
         ids = None if ids is None else require_strings("ids", ids)
         with self._writing():
-            found = self._latest_call() if ids is None else [self._latest(sample) for sample in ids]
-            if not found:
-                raise LedgerError(f"{self.path} holds nothing to take back")
-            now = _now()
-            self._connection.executemany(
-                "INSERT INTO event (time, kind, sample, undoes, source) VALUES (?, 'undo', ?, ?, ?)",
-                ((now, event.sample, event.number, source) for event in found),
-            )
-        return found
+            return self._undo_command(source) if ids is None else self._undo_each(dict.fromkeys(ids), source)
 
-    def _latest(self, sample: SampleId) -> Event:
-        marks = ", ".join("?" * len(UNDOABLE))
-        found = self._events(
-            f"WHERE sample = ? AND kind IN ({marks}) ORDER BY number DESC LIMIT 1", (sample, *UNDOABLE)
-        )
-        if not found:
-            raise LedgerError(f"sample {sample!r} has no answer, correction, skip or retirement to take back")
-        return found[0]
-
-    def _latest_call(self) -> list[Event]:
-        """The events of one call share time, kind and source."""
-        marks = ", ".join("?" * len(UNDOABLE))
-        last = self._events(f"WHERE kind IN ({marks}) ORDER BY number DESC LIMIT 1", UNDOABLE)
+    def _undo_command(self, source: str) -> Sequence[Event]:
+        latest = "ORDER BY number DESC LIMIT 1"
+        last = self._rows(f"SELECT number, time FROM live WHERE +kind IN ({MARKS}) {latest}", *UNDOABLE)
         if not last:
-            return []
-        return self._events(
-            "WHERE time = ? AND kind = ? AND source = ? ORDER BY number", (last[0].time, last[0].kind, last[0].source)
-        )
+            raise LedgerError(f"{self.path} holds nothing to take back")
+        number, time = last[0]
+        before = self._rows(f"SELECT number FROM event WHERE number < ? AND time <> ? {latest}", number, time)
+        first = before[0][0] + 1 if before else 1
+        undo = self._next_number()
+        self._insert([(undo, self._now, "undo", "", None, None, None, None, first, number, source)])
+        return Undone(self, first, number, undo)
 
-    def _events(self, rest: str, values: Sequence[Any]) -> list[Event]:
-        """Events that were not taken back."""
-        return list(_read(self._connection.execute(f"SELECT {COLUMNS} FROM live {rest}", tuple(values))))
+    def _undo_each(self, ids: Mapping[SampleId, None], source: str) -> list[Event]:
+        numbers = dict(
+            self._rows(
+                f"SELECT sample, MAX(number) FROM live WHERE kind IN ({MARKS}){self._among(ids)} GROUP BY sample",
+                *UNDOABLE,
+            )
+        )
+        if missing := [sample for sample in ids if sample not in numbers]:
+            raise LedgerError(
+                f"sample {missing[0]!r} has no answer, correction, skip or retirement to take back"
+                + (f"; nor have {len(missing) - 1} others" if len(missing) > 1 else "")
+            )
+        found = {e.sample: e for e in self._numbered(numbers.values())}
+        undo = self._next_number()
+        self._insert(
+            (undo + row, self._now, "undo", sample, None, None, None, None, numbers[sample], None, source)
+            for row, sample in enumerate(ids)
+        )
+        return [found[sample] for sample in ids]
 
     def skip(self, ids: Sequence[SampleId], reason: str) -> None:
         """Note that a labeller would not or could not answer. An answer may still come.
@@ -240,99 +224,22 @@ class Ledger:
         Raises:
             LedgerError: a sample was never asked.
         """
-        ids = require_strings("ids", ids)
+        self.skip_each(dict.fromkeys(require_strings("ids", ids), reason))
+
+    def skip_each(self, reasons: Mapping[SampleId, str]) -> None:
+        """As `skip`, each sample with a reason of its own."""
         with self._writing():
-            if unasked := sorted(set(ids) - self.asked()):
+            if unasked := sorted(reasons.keys() - self.asked(ids=reasons)):
                 raise LedgerError(f"{len(unasked)} samples were never asked and cannot be skipped: {listed(unasked)}")
-            self._append(("skip", sample, None, None, None, None, reason) for sample in ids)
+            self._append(("skip", sample, None, None, None, None, reason) for sample, reason in reasons.items())
 
     def retire(self, ids: Sequence[SampleId], reason: str) -> None:
         """Take samples out of the pool for good: they are never asked again."""
         ids = require_strings("ids", ids)
         with self._writing():
-            retired = self.retired()
-            new = [sample for sample in ids if sample not in retired]
+            retired = self.retired(ids)
+            new = dict.fromkeys(sample for sample in ids if sample not in retired)
             self._append(("retire", sample, None, None, None, None, reason) for sample in new)
-
-    def batch(self, batch: int) -> tuple[Choice, ...]:
-        """The questions of a batch, the one to answer first in front; empty if it was never asked."""
-        rows = self._connection.execute(
-            "SELECT sample, score, rank FROM event WHERE kind = 'ask' AND batch = ? ORDER BY rank", (batch,)
-        )
-        return tuple(Choice(*row) for row in rows)
-
-    def labelled(self, up_to_batch: int | None = None) -> dict[SampleId, Any]:
-        """Current answers, in the order in which they were asked; those of later batches left out."""
-        rows = self._connection.execute(
-            """SELECT ask.sample, (
-                   SELECT value FROM live WHERE sample = ask.sample AND kind IN ('answer', 'revise')
-                   ORDER BY number DESC LIMIT 1
-               ) AS current
-               FROM event AS ask
-               WHERE ask.kind = 'ask' AND current IS NOT NULL AND (? IS NULL OR ask.batch <= ?)
-               ORDER BY ask.batch, ask.rank""",
-            (up_to_batch, up_to_batch),
-        )
-        return {sample: json.loads(value) for sample, value in rows}
-
-    def batches(self) -> int:
-        """How many batches were asked; the next one has this number."""
-        (last,) = self._connection.execute("SELECT MAX(batch) FROM event WHERE kind = 'ask'").fetchone()
-        return 0 if last is None else int(last) + 1
-
-    def added(self) -> set[SampleId]:
-        """Every sample that `add` noted."""
-        return {sample for (sample,) in self._connection.execute("SELECT sample FROM event WHERE kind = 'add'")}
-
-    def digests(self) -> dict[SampleId, str]:
-        """The digest of each sample that was asked with one."""
-        return {sample: digest for sample, digest in self._values("ask").items() if digest is not None}
-
-    def counts(self) -> dict[str, int]:
-        """How many events of each kind stand: those that were taken back, and the taking back, left out."""
-        rows = self._connection.execute(
-            "SELECT kind, COUNT(DISTINCT sample) FROM live WHERE kind <> 'undo' GROUP BY kind"
-        )
-        return dict(rows.fetchall())
-
-    def first_answers(self) -> dict[SampleId, Any]:
-        """Answers as they were first given, before any correction."""
-        return self._values("answer")
-
-    def asked(self, up_to_batch: int | None = None) -> set[SampleId]:
-        """Every sample asked, answered or not; those of later batches left out."""
-        rows = self._connection.execute(
-            "SELECT sample FROM event WHERE kind = 'ask' AND (? IS NULL OR batch <= ?)",
-            (up_to_batch, up_to_batch),
-        )
-        return {sample for (sample,) in rows}
-
-    def scored(self) -> set[SampleId]:
-        """Every sample that was asked for its score; the others were drawn or spread, whatever their loss."""
-        rows = self._connection.execute("SELECT sample FROM event WHERE kind = 'ask' AND score IS NOT NULL")
-        return {sample for (sample,) in rows}
-
-    def open_questions(self) -> tuple[SampleId, ...]:
-        """Asked, and neither answered nor skipped nor retired since; in the order in which they were asked."""
-        rows = self._connection.execute(
-            """SELECT sample FROM event WHERE kind = 'ask' AND sample NOT IN (
-                   SELECT sample FROM live WHERE kind IN ('answer', 'skip', 'retire')
-               ) ORDER BY batch, rank"""
-        )
-        return tuple(sample for (sample,) in rows)
-
-    def skipped(self) -> dict[SampleId, str]:
-        """Skipped and not answered since, with the reason."""
-        answered = self._values("answer")
-        return {i: why for i, why in self._sources("skip").items() if i not in answered}
-
-    def retired(self) -> dict[SampleId, str]:
-        """Retired samples with the reason."""
-        return self._sources("retire")
-
-    def history(self) -> Iterator[Event]:
-        """Every event, oldest first."""
-        yield from _read(self._connection.execute(f"SELECT {COLUMNS} FROM event ORDER BY number"))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -340,16 +247,23 @@ class Ledger:
         if self._connection.in_transaction:
             yield
             return
+        if self._opened.read_only is not None:
+            raise LedgerError(f"{self.path} can only be read: {self._opened.read_only}")
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._now = self._time_of_command()
             yield
             self._connection.execute("COMMIT")
+            self._wrote = True
         except sqlite3.Error as error:
             self._take_back()
             raise LedgerError(
                 f"{self.path} could not be written: {error}. Everything written before is safe; nothing of this "
                 "call was kept"
             ) from error
+        except UnicodeEncodeError as error:
+            self._take_back()
+            raise LedgerError(f"{error.object!a} is not UTF-8; nothing of this call was kept") from error
         except BaseException:
             self._take_back()
             raise
@@ -358,36 +272,33 @@ class Ledger:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
+    def _time_of_command(self) -> str:
+        """Now, or a microsecond later if the latest command has that time already."""
+        now, latest = datetime.now(UTC), self._rows("SELECT time FROM event ORDER BY number DESC LIMIT 1")
+        time = now.isoformat(timespec="microseconds")
+        if latest and latest[0][0] == time:
+            time = (now + timedelta(microseconds=1)).isoformat(timespec="microseconds")
+        return time
+
+    def _next_number(self) -> int:
+        ((last,),) = self._rows("SELECT IFNULL(MAX(number), 0) FROM event")
+        return int(last) + 1
+
     def _append(self, events: Iterable[tuple[Any, ...]]) -> None:
-        now = _now()
-        self._connection.executemany(
-            "INSERT INTO event (time, kind, sample, batch, rank, score, value, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            ((now, *event) for event in events),
+        first = self._next_number()
+        self._insert(
+            (number, self._now, kind, sample, batch, rank, _plain(score), value, None, None, source)
+            for number, (kind, sample, batch, rank, score, value, source) in enumerate(events, first)
         )
 
-    def _refuse(self, ids: Iterable[SampleId], kind: Kind, what: str) -> None:
-        found = sorted(set(ids) & self._sources(kind).keys())
-        if found:
-            raise LedgerError(f"{len(found)} samples {what}: {listed(found)}")
+    def _insert(self, events: Iterable[tuple[Any, ...]]) -> None:
+        self._connection.executemany(INSERT, ((*event, checksum(event)) for event in events))
 
-    def _values(self, kind: Kind) -> dict[SampleId, Any]:
-        rows = self._connection.execute(
-            "SELECT sample, value FROM live WHERE kind = ? AND value IS NOT NULL ORDER BY number", (kind,)
-        )
-        return {sample: json.loads(value) for sample, value in rows}
-
-    def _sources(self, kind: Kind) -> dict[SampleId, str]:
-        return dict(self._connection.execute("SELECT sample, source FROM live WHERE kind = ? ORDER BY number", (kind,)))
+    def _refuse(self, found: Iterable[SampleId], what: str) -> None:
+        if names := sorted(found):
+            raise LedgerError(f"{len(names)} samples {what}: {listed(names)}")
 
 
-COLUMNS = "number, time, kind, sample, batch, rank, score, value, source, undoes"
-
-
-def _read(rows: Iterable[tuple[Any, ...]]) -> Iterator[Event]:
-    for number, time, kind, sample, batch, rank, score, value, source, undoes in rows:
-        answer = None if value is None else json.loads(value)
-        yield Event(number, time, kind, sample, batch, rank, score, answer, source, undoes)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+def _plain(score: float | None) -> float | None:
+    """The score as SQLite gives it back: no NaN, no negative zero."""
+    return None if score is None or math.isnan(score) else float(score) + 0.0

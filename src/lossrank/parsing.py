@@ -30,6 +30,7 @@ MAX_YAML_NODES = 100_000
 """Values in a YAML file after every alias is replaced by what it stands for."""
 
 Error = Callable[[str], LossrankError]
+Check = Callable[[dict[str, Any], str], None]
 
 
 def parse_json(text: str | bytes, where: str, error: Error = RunError) -> Any:
@@ -85,20 +86,24 @@ def whole_lines(path: Path) -> list[bytes]:
     return _bytes_of(path).split(b"\n")[:-1] if path.exists() else []
 
 
-def read_rows(path: Path, required: Sequence[str] = ()) -> list[dict[str, Any]]:
+def read_rows(path: Path, required: Sequence[str] = (), check: Check | None = None) -> list[dict[str, Any]]:
     """Parse the JSON object on each whole line.
+
+    Args:
+        required: fields that each row must have.
+        check: called with each row and its place, raises RunError.
 
     Raises:
         RunError: a line is not a JSON object or lacks a required field; names file and line.
     """
-    return [_row(path, number, line, required) for number, line in enumerate(whole_lines(path), 1)]
+    return [_row(path, number, line, required, check) for number, line in enumerate(whole_lines(path), 1)]
 
 
-def rows_from_the_end(path: Path, required: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+def rows_from_the_end(path: Path, required: Sequence[str] = (), check: Check | None = None) -> Iterator[dict[str, Any]]:
     """As `read_rows`, the last line first; a line is parsed when its turn comes."""
     lines = whole_lines(path)
     for number in range(len(lines), 0, -1):
-        yield _row(path, number, lines[number - 1], required)
+        yield _row(path, number, lines[number - 1], required, check)
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
@@ -135,13 +140,15 @@ def check_aliases(text: str, where: str) -> None:
         raise ConfigError(f"{where} must hold at most {MAX_YAML_NODES:,} values after its aliases are expanded")
 
 
-def _row(path: Path, number: int, line: bytes, required: Sequence[str]) -> dict[str, Any]:
+def _row(path: Path, number: int, line: bytes, required: Sequence[str], check: Check | None) -> dict[str, Any]:
     where = f"{path} line {number}"
     row = parse_json(line, where)
     if not isinstance(row, dict):
         raise RunError(f"{where} is damaged: it must hold a JSON object, got a {type(row).__name__}")
     if missing := [name for name in required if name not in row]:
         raise RunError(f"{where} is damaged: it lacks {', '.join(missing)}")
+    if check is not None:
+        check(row, where)
     return row
 
 

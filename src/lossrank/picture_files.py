@@ -23,6 +23,7 @@ __all__ = [
     "look_below",
     "not_utf8",
     "register_heif",
+    "visible",
 ]
 
 SUFFIXES = frozenset(
@@ -113,7 +114,7 @@ def register_heif(file: Path | bytes) -> None:
 
 def not_utf8(files: Mapping[SampleId, Path]) -> dict[SampleId, str]:
     """The files whose path is not UTF-8, each with the reason why it cannot be read."""
-    return {i: "its name is not UTF-8: rename it" for i, file in files.items() if _visible(str(file)) != str(file)}
+    return {i: "its name is not UTF-8: rename it" for i, file in files.items() if visible(str(file)) != str(file)}
 
 
 def _sort_in(found: Listing, file: Path, root: Path) -> None:
@@ -170,9 +171,9 @@ def _and(found: Listing) -> str:
 
 
 def _shown(file: Path, root: Path) -> str:
-    return _visible(file.relative_to(root).as_posix())
+    return visible(file.relative_to(root).as_posix())
 
 
-def _visible(name: str) -> SampleId:
+def visible(name: str) -> SampleId:
     """The name with bytes that are no UTF-8 escaped: an id goes into CSV, JSON and SQLite."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

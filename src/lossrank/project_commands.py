@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.text import Text
 
 from lossrank.console import bold, console
-from lossrank.errors import ConfigError, DataError, listed
+from lossrank.errors import ConfigError, DataError
 from lossrank.exchange import Question, Vocabulary
 from lossrank.picture_files import Listing, look_below
 from lossrank.project import Project
@@ -67,7 +68,7 @@ def init(
     with Project.init(folder, images, task, names, test=test, initial=initial, step=step) as project:
         _print_pictures(look_below(images), project.status().pool)
         console.print("The recipe, to be edited:", bold(folder / "recipe.yaml"))
-        console.print(f"Next: lossrank select {folder}")
+        console.print(f"Next: lossrank select {quote(str(folder))}")
     return 0
 
 
@@ -106,10 +107,12 @@ def select_batch(
         project: its folder.
         n: how many; the recipe's budget if not given.
         more: choose although questions are open.
-        out: also export the questions there.
+        out: also export the questions there; a file with answers in it is never overwritten.
         trust: import the code that the recipe names.
     """
     with Project.open(project) as opened, console.status("looking at the pictures") as spinner:
+        if out is not None:
+            opened.check_export(out)  # before minutes of training
         questions = opened.select(
             n,
             more=more,
@@ -126,7 +129,9 @@ def select_batch(
     _print_questions(questions, project)
     if out is not None:
         console.print("The questions are in", bold(out))
-    console.print(f"Next: {found.next}")
+        _print_answering(project, out)
+    else:
+        console.print(f"Next: {found.next}")
     return 0
 
 
@@ -135,12 +140,14 @@ def export(project: Path, out: Path, format: str | None = None) -> int:
 
     Args:
         project: its folder.
-        out: a .csv, .jsonl or .json file, or a folder for class folders.
+        out: a .csv, .jsonl or .json file, or a folder for class folders; a file with answers in it is never
+            overwritten.
         format: csv, jsonl, folders, coco or points, where the name does not tell.
     """
     with Project.open(project) as opened:
         count = opened.export(out, format)
     console.print(f"{count} questions, the one to answer first in front, are in", bold(out))
+    _print_answering(project, out)
     return 0
 
 
@@ -227,12 +234,15 @@ def undo(project: Path, ids: list[str] | None = None) -> int:
 
     Args:
         project: its folder.
-        ids: of these samples; if not given, all that the latest command wrote down.
+        ids: of these samples; if not given, all answers, corrections, skips and retirements that the latest command
+            wrote: one file of answers, one skip, revise or retire. Questions and added pictures stay.
     """
     with Project.open(project) as opened:
         taken = opened.undo(ids or None, "command line")
-    what = f"{len(taken)} of kind {taken[0].kind}" if len({e.kind for e in taken}) == 1 else f"{len(taken)}"
-    console.print(f"Taken back: {what}, from {taken[-1].source}: {listed(e.sample for e in taken)}")
+        count, some, source = len(taken), taken[:SHOWN], taken[-1].source
+    kinds = ", ".join(sorted({event.kind for event in some}))
+    names = ", ".join(event.sample for event in some) + (f" and {count - SHOWN} more" if count > SHOWN else "")
+    console.print(f"Taken back: {count} of kind {kinds}, from {source}: {names}")
     return 0
 
 
@@ -292,7 +302,11 @@ def _tell(spinner: Spinner, stage: str) -> None:
     spinner.update(words.get(stage, stage))
 
 
+def _print_answering(project: Path, out: Path) -> None:
+    console.print(f"Next: answer in {out}, then lossrank ingest {quote(str(project))} {quote(str(out))}")
+
+
 def _print_questions(questions: list[Question], project: Path) -> None:
     console.print(questions_table(questions))
     if len(questions) > SHOWN:
-        console.print(f"and {len(questions) - SHOWN} more: lossrank export {project} FILE")
+        console.print(f"and {len(questions) - SHOWN} more: lossrank export {quote(str(project))} NEW_FILE")

@@ -9,6 +9,7 @@ from lossrank.compare.arms import Comparison
 from lossrank.compare.sheets import Sheet, all_sheets, text, verdict
 from lossrank.errors import RunError, listed
 from lossrank.folder import write_atomic
+from lossrank.outputs import refuse_foreign_page
 from lossrank.report import FinalTable, Grid, by_strategy, final_table, grid
 from lossrank.report.facts import safe, what_was_run
 from lossrank.report.inline import inline_svg
@@ -29,6 +30,7 @@ def write_comparison(found: Comparison, out: Path, target: float | None = None) 
     """
     sheets = all_sheets(found, target)
     table = final_table(found.runs)
+    refuse_foreign_page(out / "compare.html")
     for sheet in sheets:
         write_atomic(out / f"{sheet.name}.csv", to_csv(sheet))
     write_atomic(out / "compare.md", to_markdown(found, sheets))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -40,16 +40,30 @@ class SortedOut:
         return [f"{kind}: {one}" for kind, found in self.trouble.items() for one in found]
 
 
-def sorted_out(answers: Answers, layout: Layout, ledger: Ledger, allowed: Refusals) -> SortedOut:
-    """Look at every answer. Ids are taken as they stand, or, if nobody knows them so, with `\\` and `./` made plain."""
-    added, asked = ledger.added(), ledger.asked()
-    current, first = ledger.labelled(), ledger.first_answers()
+def digests_of(answers: Answers, layout: Layout, ledger: Ledger) -> dict[SampleId, str]:
+    """Digests of the pictures that are answered, as they are now. A picture that is gone has none.
+
+    Raises:
+        DataError: the pictures' folder is gone.
+    """
+    layout.require_pictures()
+    return layout.digests(ledger.added(_spellings(answers)))
+
+
+def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger, allowed: Refusals) -> SortedOut:
+    """Look at every answer. Ids are taken as they stand, or, if nobody knows them so, with `\\` and `./` made plain.
+
+    Args:
+        digests: of the pictures as they are now, see `digests_of`.
+    """
+    ids = _spellings(answers)
+    added, asked = ledger.added(ids), ledger.asked(ids=ids)
+    current, first = ledger.labelled(ids=ids), ledger.first_answers(ids)
     found = SortedOut()
     if answers.broken:
         found.trouble["could not be understood"] = list(answers.broken)
     one = _one_each(answers, added, found)
-    digests = ledger.digests()
-    moved = layout.changed({i: digests[i] for i in one if i in digests and i in added})
+    moved = {i for i, digest in ledger.digests(ids).items() if digests.get(i) != digest}
 
     def other(given: Given) -> bool:
         return given.skipped is None and current.get(given.sample) not in (None, given.answer)
@@ -80,6 +94,11 @@ def sorted_out(answers: Answers, layout: Layout, ledger: Ledger, allowed: Refusa
         else:
             found.trouble.setdefault(kind, []).append(f"{given.sample} ({given.where})")
     return found
+
+
+def _spellings(answers: Answers) -> set[SampleId]:
+    """Every id as it stands and in its plain form."""
+    return {spelling for given in answers.given for spelling in (given.sample, _plain(given.sample))}
 
 
 def _one_each(answers: Answers, added: set[SampleId], found: SortedOut) -> dict[SampleId, Given]:

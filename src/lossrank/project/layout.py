@@ -1,7 +1,7 @@
-"""What lies where in a project folder, and what was told when it was made. Nothing here needs torch.
+"""The files of a project folder, and what its recipe states. Nothing here needs torch.
 
 recipe.yaml          the task, the pictures, the strategy and the training: to be edited
-project.json         marks the folder; its format
+project.json         marks the folder; its format; written last
 ledger.sqlite        what was asked and answered
 batches.jsonl        a row per batch: what was asked, why, and what the model said of it; written before the ledger
 rounds.jsonl         a row per training, as in a run folder
@@ -12,21 +12,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lossrank.errors import ConfigError, DataError, RunError
 from lossrank.exchange import VOCABULARIES, Vocabulary
-from lossrank.folder import read_lines, write_atomic
+from lossrank.folder import FolderLock, write_atomic
 from lossrank.ledger import Ledger, SampleId
-from lossrank.parsing import read_json_object, read_yaml_mapping
+from lossrank.parsing import check_format, read_rows, read_yaml_mapping, rows_from_the_end
+from lossrank.picture_files import visible
+from lossrank.project.records import check_batch, check_round
 from lossrank.regular import read_file
 
 __all__ = ["FORMAT", "Layout", "digest_of", "is_project"]
 
+LEDGER = "ledger.sqlite"
 FORMAT = 1  # raised when an older version could no longer read a project folder
 
 RECIPE = """\
@@ -88,33 +95,35 @@ class Layout:
 
     @classmethod
     def make(
-        cls, folder: Path, images: Path, vocabulary: Vocabulary, *, test: Path | None, initial: int, step: int
+        cls,
+        folder: Path,
+        images: Path,
+        vocabulary: Vocabulary,
+        pictures: Iterable[SampleId],
+        *,
+        test: Path | None,
+        initial: int,
+        step: int,
     ) -> Layout:
-        """Write a new project's recipe and mark.
+        """Write a new project: ledger, recipe, and the mark last. Killed in between, the same call completes it.
+
+        Args:
+            pictures: ids of what may be asked about.
 
         Raises:
-            RunError: the folder holds a project or a run already.
-            DataError: there is no folder of pictures.
+            RunError: the folder holds a project or a run already, or cannot be written.
         """
-        if not images.is_dir():
-            raise DataError(f"there is no folder {images} of pictures")
-        if is_project(folder) or (folder / "recipe.yaml").exists():
-            raise RunError(f"{folder} holds a project or a run already; take another folder with --out")
-        told = {"options": "{}", **DEFAULTS[vocabulary.task]}
-        text = RECIPE.format(
-            task=vocabulary.task,
-            images=json.dumps(str(images.resolve())),
-            what=VOCABULARIES[vocabulary.task][0],
-            names=json.dumps(list(vocabulary.names), ensure_ascii=False),
-            test=json.dumps(str(test.resolve()) if test else None),
-            initial=initial,
-            step=step,
-            **told,
-        )
-        write_atomic(folder / "recipe.yaml", text)
-        write_atomic(
-            folder / "project.json", json.dumps({"format": FORMAT, "lossrank": metadata.version("lossrank")}) + "\n"
-        )
+        refuse_occupied(folder)
+        text = _recipe(folder, images, vocabulary, test, initial, step)
+        with FolderLock(folder):
+            refuse_occupied(folder)
+            for leftover in folder.glob(f"{LEDGER}*"):
+                leftover.unlink()
+            with Ledger.open(folder / LEDGER) as ledger:
+                ledger.add(pictures, f"there when the project was made, in {visible(str(images))}")
+            write_atomic(folder / "recipe.yaml", text)
+            mark = {"format": FORMAT, "lossrank": metadata.version("lossrank")}
+            write_atomic(folder / "project.json", json.dumps(mark) + "\n")
         return cls.read(folder)
 
     @classmethod
@@ -122,37 +131,63 @@ class Layout:
         """What a project folder says of itself.
 
         Raises:
-            RunError: it is no project, or a newer lossrank's.
+            RunError: it is no project, its mark is damaged, or it is a newer lossrank's.
             ConfigError: its recipe says nothing of pictures or answers.
         """
         if not is_project(folder):
             raise RunError(f"{folder} is no project: it has no project.json. `lossrank init` makes one")
-        written = read_json_object(folder / "project.json").get("format", FORMAT)
-        if written > FORMAT:
-            raise RunError(
-                f"{folder} was written in format {written} by a newer lossrank; this one reads up to {FORMAT}"
-            )
-        try:
-            recipe = read_yaml_mapping(folder / "recipe.yaml")
-            options = dict(recipe.get("dataset_options") or {})
-            task, data = str(recipe.get("task", "classification")), recipe["data"]
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ConfigError(f"{folder / 'recipe.yaml'} is no project's recipe: {error}") from None
+        check_format(folder / "project.json", FORMAT)
+        path = folder / "recipe.yaml"
+        recipe = read_yaml_mapping(path)
+        options = recipe.get("dataset_options") or {}
+        task, data = str(recipe.get("task", "classification")), recipe.get("data")
+        if not isinstance(data, str) or not data:
+            raise ConfigError(f"{path}: data must be the pictures' folder, got {data!r}")
+        if not isinstance(options, dict):
+            raise ConfigError(f"{path}: dataset_options must be a mapping, got {options!r}")
         what = VOCABULARIES[task][0] if task in VOCABULARIES else "classes"
-        vocabulary = Vocabulary(task, tuple(str(name) for name in options.get(what) or ()))
-        return cls(folder, folder / Path(data), vocabulary, options)
+        names, test = options.get(what) or [], options.get("test")
+        if not isinstance(names, list):
+            raise ConfigError(f"{path}: dataset_options.{what} must be a list of names, got {names!r}")
+        if not isinstance(test, str | None):
+            raise ConfigError(f"{path}: dataset_options.test must be a path or null, got {test!r}")
+        return cls(folder, folder / Path(data), Vocabulary(task, tuple(str(name) for name in names)), options)
 
     def ledger(self) -> Ledger:
-        """The ledger, opened; close it."""
-        return Ledger.open(self.folder / "ledger.sqlite")
+        """The ledger, opened; close it.
+
+        Raises:
+            LedgerError: it is missing, damaged, or cannot be opened.
+        """
+        return Ledger.open(self.folder / LEDGER, create=False)
 
     def rounds(self) -> list[dict[str, Any]]:
-        """A row for each training."""
-        return [json.loads(line) for line in read_lines(self.folder / "rounds.jsonl")]
+        """A row for each training.
+
+        Raises:
+            RunError: a row is damaged; names file and line.
+        """
+        return read_rows(self.folder / "rounds.jsonl", check=check_round)
 
     def batches(self) -> list[dict[str, Any]]:
-        """A row for each batch that the project chose."""
-        return [json.loads(line) for line in read_lines(self.folder / "batches.jsonl")]
+        """A row for each batch that the project chose; errors as `rounds`."""
+        return read_rows(self.folder / "batches.jsonl", check=check_batch)
+
+    def latest_batches(self) -> Iterator[dict[str, Any]]:
+        """As `batches`, the latest first; a row is read when its turn comes."""
+        return rows_from_the_end(self.folder / "batches.jsonl", check=check_batch)
+
+    def require_pictures(self) -> None:
+        """Check that the pictures' folder exists.
+
+        Raises:
+            DataError: it does not; names the line of the recipe that says where it is.
+        """
+        if not self.images.is_dir():
+            raise DataError(
+                f"there is no folder {self.images} of pictures. If it was moved, write its new place behind `data:` in "
+                f"{self.folder / 'recipe.yaml'}; a relative path starts at {self.folder}"
+            )
 
     def test_path(self) -> Path | None:
         """Where the answers to measure on are."""
@@ -177,6 +212,60 @@ class Layout:
 def is_project(folder: Path) -> bool:
     """Whether a folder is marked as a project."""
     return (folder / "project.json").is_file()
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Refuse a folder that holds anything but what an interrupted `init` left.
+
+    Raises:
+        RunError: it holds a project, a run, or a ledger with more than pictures in it.
+    """
+    events = _events(folder / LEDGER)
+    used = events is not None and set(events) != {"add"}
+    rows = any((folder / name).exists() for name in ("rounds.jsonl", "batches.jsonl", "environment.json"))
+    recipe = folder / "recipe.yaml"
+    ours = not recipe.exists() or recipe.read_bytes().startswith(RECIPE.partition("\n")[0].encode())
+    if is_project(folder) and events is None and not rows:
+        return  # version 0.1 wrote the mark before the pictures
+    if is_project(folder) or rows or not ours:
+        raise RunError(f"{folder} holds a project or a run already; take another folder with --out")
+    if used:
+        raise RunError(
+            f"{folder / LEDGER} holds questions or answers, but {folder} has no project.json; bring that file back, "
+            "or take another folder with --out"
+        )
+
+
+def _events(ledger: Path) -> dict[str, int] | None:
+    """Number of entries of each kind in a ledger; None of a missing or empty one."""
+    if not ledger.exists() or not ledger.stat().st_size:
+        return None
+    with Ledger.open(ledger) as opened:
+        return opened.counts() or None
+
+
+def _recipe(folder: Path, images: Path, vocabulary: Vocabulary, test: Path | None, initial: int, step: int) -> str:
+    return RECIPE.format(
+        task=vocabulary.task,
+        images=_scalar(_place(folder, images)),
+        what=VOCABULARIES[vocabulary.task][0],
+        names=f"[{', '.join(map(_scalar, vocabulary.names))}]",
+        test=_scalar(_place(folder, test)) if test else "null",
+        initial=initial,
+        step=step,
+        **{"options": "{}", **DEFAULTS[vocabulary.task]},
+    )
+
+
+def _place(folder: Path, path: Path) -> str:
+    """The path from the project's folder if both are in one folder, so that they can move together; else in full."""
+    folder, path = folder.resolve(), path.resolve()
+    return os.path.relpath(path, folder) if path.is_relative_to(folder.parent) else str(path)
+
+
+def _scalar(text: str) -> str:
+    """The text as a quoted YAML string that is read back unchanged, as one of JSON with surrogate pairs is not."""
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize).strip()
 
 
 def digest_of(file: Path) -> str | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossrank.folder import write_atomic
-from lossrank.ledger import Event
+from lossrank.ledger import Correction
+from lossrank.outputs import refuse_foreign_page
 from lossrank.project.project import Project
 from lossrank.project.status import Status
 from lossrank.regular import open_file
@@ -28,8 +29,9 @@ def write_project_page(project: Project, out: Path) -> Path:
     """Write the page to `out`; returns it. The project is only read.
 
     Raises:
-        RunError: the page cannot be written.
+        RunError: the page cannot be written, or `out` is a file that is no page of lossrank.
     """
+    refuse_foreign_page(out)
     status = project.status()
     thumbnail = _thumbnail(project.layout.images)
     sections = [
@@ -38,7 +40,7 @@ def write_project_page(project: Project, out: Path) -> Path:
         _health(status),
         _batch(project, status, thumbnail),
         _learned(status, thumbnail),
-        _corrections(list(project.ledger.history())),
+        _corrections(project.ledger.corrections(MOST_CORRECTIONS)),
     ]
     title = f"{project.layout.images.name}: {project.vocabulary.task}"
     write_atomic(out, PlainPage(title, f"Next: {status.next}", sections).html().encode("utf-8", "replace"))
@@ -141,12 +143,14 @@ def _batch(project: Project, status: Status, thumbnail: Thumbnail) -> str:
     questions = project.questions()
     if not questions:
         return "<h2>Current batch</h2><p>No question is open.</p>"
-    rows = project.layout.batches()
-    shown = {q["id"]: q.get("shown") for row in rows for q in row["questions"]}
-    samples = [Ranked(q.sample, q.score, None, None, shown.get(q.sample)) for q in questions[:MOST_QUESTIONS]]
+    latest = next(project.layout.latest_batches(), None)
+    shown = project.asked_with({q.sample for q in questions[:MOST_QUESTIONS]})
+    samples = [
+        Ranked(q.sample, q.score, None, None, shown.get(q.sample, {}).get("shown")) for q in questions[:MOST_QUESTIONS]
+    ]
     more = len(questions) - len(samples)
     rest = f'<p class="captions">and {more} more</p>' if more > 0 else ""
-    reason = f"Why these: {safe(rows[-1]['reason'])}." if rows else ""
+    reason = f"Why these: {safe(latest.get('reason', ''))}." if latest else ""
     return (
         f'<h2>Current batch</h2><p class="captions">{len(questions)} open questions, the one to answer first in front. '
         f"{reason}</p>{strip(samples, _form(status), thumbnail)}{rest}"
@@ -174,28 +178,25 @@ def _wrong(sample: Mapping[str, Any]) -> bool:
     return isinstance(said, Mapping) and said.get("class") != sample["label"]
 
 
-def _corrections(history: Sequence[Event]) -> str:
-    before: dict[str, Any] = {}
-    lines = []
-    for event in history:
-        if event.kind == "revise":
-            cells = (event.time[:16].replace("T", " "), event.sample, _short(before.get(event.sample)))
-            lines.append((*cells, _short(event.value), event.source))
-        if event.kind in ("answer", "revise"):
-            before[event.sample] = event.value
-        elif event.kind == "undo":
-            lines.append((event.time[:16].replace("T", " "), event.sample, "", "taken back", event.source))
-    if not lines:
+def _corrections(corrections: Sequence[Correction]) -> str:
+    """The latest ones, the newest first."""
+    if not corrections:
         return ""
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("when", "sample", "was", "is", "by"))
-    body = "".join(
-        "<tr>" + "".join(f"<td><bdi>{safe(cell)}</bdi></td>" for cell in line) + "</tr>"
-        for line in lines[: -MOST_CORRECTIONS - 1 : -1]
-    )
+    lines = [(one.time[:16].replace("T", " "), one.sample, *_before_and_after(one), one.source) for one in corrections]
+    body = "".join("<tr>" + "".join(f"<td><bdi>{safe(cell)}</bdi></td>" for cell in line) + "</tr>" for line in lines)
     return (
         '<h2>Recent corrections</h2><div class="scroll"><table class="facts">'
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _before_and_after(one: Correction) -> tuple[str, str]:
+    if not one.undone:
+        return _short(one.before), _short(one.after)
+    if one.kind in ("skip", "retire"):
+        return {"skip": "skipped", "retire": "retired"}[one.kind], "taken back"
+    return _short(one.before), "taken back" if one.after is None else f"{_short(one.after)} (taken back)"
 
 
 def _short(value: Any) -> str:

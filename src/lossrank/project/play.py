@@ -43,9 +43,10 @@ def play(layout: Layout, recipe: Recipe, ledger: Ledger, n: int | None, watcher:
 
 def ask(layout: Layout, ledger: Ledger, row: Mapping[str, Any]) -> int:
     """Write a batch that was chosen into the ledger, with a digest of each picture."""
-    taken = ledger.asked() | ledger.retired().keys()
-    choices = [(q["id"], q["score"]) for q in row["questions"] if q["id"] not in taken]
-    return ledger.ask(None, choices, row["reason"], layout.digests(sample for sample, _ in choices))
+    with ledger.together():  # an answer may come in meanwhile, unasked
+        taken = ledger.asked() | ledger.retired().keys()
+        choices = [(q["id"], q.get("score")) for q in row["questions"] if q["id"] not in taken]
+        return ledger.ask(None, choices, row["reason"], layout.digests(sample for sample, _ in choices))
 
 
 def _chosen(table: Table, learner: Learner | None, batch: int, wanted: int) -> dict[str, Any]:

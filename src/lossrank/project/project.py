@@ -12,8 +12,9 @@ from lossrank.errors import DataError, LedgerError, listed
 from lossrank.exchange import Answers, Given, Question, Vocabulary, read_answers, write_questions
 from lossrank.folder import FolderLock
 from lossrank.ledger import Event, Ledger, SampleId
-from lossrank.picture_files import found_below
-from lossrank.project.checks import Refusals, sorted_out
+from lossrank.picture_files import found_below, visible
+from lossrank.project.answered_files import refuse_answered
+from lossrank.project.checks import Refusals, digests_of, sorted_out
 from lossrank.project.layout import Layout
 from lossrank.project.status import Status, status_of
 from lossrank.requirements import require_count, require_strings
@@ -22,6 +23,8 @@ from lossrank.trust import check_trusted
 __all__ = ["Ingested", "Project"]
 
 Told = Callable[[str], None]
+UNASKED = "answered unasked, in"
+"""Begins the reason of a question that was asked because its answer came."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,8 @@ class Project:
         found = found_below(images)
         if test is not None and test.is_file():
             found -= {given.sample for given in read_answers(test, vocabulary).given}
-        layout = Layout.make(Path(folder), images, vocabulary, test=test, initial=initial, step=step)
-        project = cls(layout, layout.ledger())
-        project.ledger.add(found, f"there when the project was made, in {images}")
-        return project
+        layout = Layout.make(Path(folder), images, vocabulary, found, test=test, initial=initial, step=step)
+        return cls(layout, layout.ledger())
 
     @classmethod
     def open(cls, folder: str | Path) -> Project:
@@ -118,10 +119,11 @@ class Project:
 
     def add(self) -> int:
         """Take in pictures that have come into the folder since; returns how many."""
+        self.layout.require_pictures()
         found, test = found_below(self.layout.images), self.layout.test_path()
         if test is not None and test.is_file():
             found -= {given.sample for given in read_answers(test, self.vocabulary).given}
-        return self.ledger.add(found, f"found in {self.layout.images}")
+        return self.ledger.add(found, f"found in {visible(str(self.layout.images))}")
 
     def select(
         self,
@@ -150,9 +152,9 @@ class Project:
         """
         if n is not None:
             require_count("n", n)
+        self.layout.require_pictures()
         with FolderLock(self.layout.folder):
-            from_row = self._unfinished()
-            if from_row or (self.ledger.open_questions() and not more):
+            if self._unfinished() or (self.ledger.open_questions() and not more):
                 return self.questions()
             recipe = self.recipe()
             check_trusted(self.layout.folder, recipe, trust)
@@ -173,31 +175,43 @@ class Project:
 
     def questions(self) -> list[Question]:
         """The open questions, the one to answer first in front, with what the model said of each when it was asked."""
-        rows = [question for row in self.layout.batches() for question in row["questions"]]
-        said = {question["id"]: question for question in rows}
+        samples = self.ledger.open_questions()
+        rows = self.asked_with(set(samples))
         return [
-            Question(
-                sample,
-                rank,
-                said.get(sample, {}).get("score"),
-                said.get(sample, {}).get("prediction"),
-                said.get(sample, {}).get("confidence"),
-            )
-            for rank, sample in enumerate(self.ledger.open_questions(), 1)
+            Question(sample, rank, row.get("score"), row.get("prediction"), row.get("confidence"))
+            for rank, sample in enumerate(samples, 1)
+            for row in (rows.get(sample, {}),)
         ]
+
+    def asked_with(self, samples: set[SampleId]) -> dict[SampleId, dict[str, Any]]:
+        """What the batches' rows hold of these samples. Rows are read from the latest, until all samples are found."""
+        found: dict[SampleId, dict[str, Any]] = {}
+        for row in self.layout.latest_batches() if samples else ():
+            found |= {q["id"]: q for q in row["questions"] if q["id"] in samples and q["id"] not in found}
+            if len(found) == len(samples):
+                break
+        return found
 
     def export(self, path: str | Path, form: str | None = None) -> int:
         """Write the open questions to a file or into class folders; returns how many.
 
+        A file without answers is replaced. Class folders are added to.
+
         Raises:
-            DataError: nothing is open.
+            DataError: nothing is open, or the file holds answers or something else that a person made.
             ConfigError: a format that does not fit the task.
         """
+        self.check_export(path, form)
         questions = self.questions()
         if not questions:
             raise DataError(f"no question is open in {self.layout.folder}; select asks some")
         write_questions(Path(path), questions, self.vocabulary, self.layout.images, form)
         return len(questions)
+
+    def check_export(self, path: str | Path, form: str | None = None) -> None:
+        """Check that `export` may write there; errors as `export`."""
+        self.layout.require_pictures()
+        refuse_answered(Path(path), self.vocabulary, self.layout.images, form)
 
     def ingest(
         self,
@@ -229,30 +243,31 @@ class Project:
         elif isinstance(answers, Mapping):
             answers = _from_mapping(answers, self.vocabulary)
         allowed = Refusals(unasked=allow_unasked, changed=allow_changed, other=revise)
-        found = sorted_out(answers, self.layout, self.ledger, allowed)
-        if found.trouble and not keep_good:
-            raise DataError(
-                f"{found.told()}. Nothing was taken in; --keep_good takes in the {len(found.good)} good ones"
-            )
-        return self._write(found.good, source or "python", found.trouble_lines())
+        digests = digests_of(answers, self.layout, self.ledger)
+        with self.ledger.together():  # nobody else's answer comes between the check and the writing
+            found = sorted_out(answers, digests, self.ledger, allowed)
+            if found.trouble and not keep_good:
+                raise DataError(
+                    f"{found.told()}. Nothing was taken in; --keep_good takes in the {len(found.good)} good ones"
+                )
+            return self._write(found.good, source or "python", digests, found.trouble_lines())
 
-    def _write(self, good: Sequence[Given], source: str, left_out: list[str]) -> Ingested:
-        ledger = self.ledger
+    def _write(
+        self, good: Sequence[Given], source: str, digests: Mapping[SampleId, str], left_out: list[str]
+    ) -> Ingested:
+        ledger, ids = self.ledger, [given.sample for given in good]
         answers = {given.sample: given.answer for given in good if given.skipped is None}
-        with ledger.together():
-            asked, current = ledger.asked(), ledger.labelled()
-            unasked = [(given.sample, None) for given in good if given.sample not in asked]
-            if unasked:
-                ids = [sample for sample, _ in unasked]
-                ledger.ask(None, unasked, f"answered unasked, in {source}", self.layout.digests(ids))
-            new = {i: answer for i, answer in answers.items() if i not in current}
-            corrected = {i: answer for i, answer in answers.items() if i in current and current[i] != answer}
-            ledger.answer(new, source)
-            ledger.revise_all(corrected, source)
-            known = ledger.skipped()
-            skips = {g.sample: g.skipped for g in good if g.skipped and g.sample not in current}
-            for reason in dict.fromkeys(skips.values()):
-                ledger.skip([i for i, why in skips.items() if why == reason and known.get(i) != why], str(reason))
+        asked, current = ledger.asked(ids=ids), ledger.labelled(ids=ids)
+        unasked = [(sample, None) for sample in ids if sample not in asked]
+        if unasked:
+            ledger.ask(None, unasked, f"{UNASKED} {source}", {i: digests[i] for i, _ in unasked if i in digests})
+        new = {i: answer for i, answer in answers.items() if i not in current}
+        corrected = {i: answer for i, answer in answers.items() if i in current and current[i] != answer}
+        ledger.answer(new, source)
+        ledger.revise_all(corrected, source)
+        known = ledger.skipped(ids)
+        skips = {g.sample: g.skipped for g in good if g.skipped and g.sample not in current}
+        ledger.skip_each({i: why for i, why in skips.items() if known.get(i) != why})
         same = len(answers) - len(new) - len(corrected)
         return Ingested(len(new), same, len(corrected), len(skips), len(unasked), left_out)
 
@@ -273,9 +288,12 @@ class Project:
         """
         self.ledger.revise_all({i: self.vocabulary.checked(answer) for i, answer in answers.items()}, source)
 
-    def undo(self, ids: Sequence[SampleId] | None = None, source: str = "python") -> list[Event]:
-        """Take back the latest answer, correction, skip or retirement of these samples, or all that the latest call
-        wrote down, by a new entry; returns what was taken back.
+    def undo(self, ids: Sequence[SampleId] | None = None, source: str = "python") -> Sequence[Event]:
+        """Take back the latest answer, correction, skip or retirement of these samples, or all answers, corrections,
+        skips and retirements that the latest command wrote, by a new entry; returns what was taken back.
+
+        A command is one call that wrote any of them: one `ingest` of a file, one `skip`, `revise` or `retire`, one
+        pulled group of answers. Questions and added pictures stay.
 
         Raises:
             LedgerError: there is nothing to take back.
@@ -289,19 +307,27 @@ class Project:
             LedgerError: the project does not know a sample.
         """
         ids = require_strings("ids", ids)
-        strange = sorted(set(ids) - self.ledger.added())
+        strange = sorted(set(ids) - self.ledger.added(ids))
         if strange:
             raise LedgerError(f"{len(strange)} samples are not in the project: {listed(strange)}")
         self.ledger.retire(ids, reason)
 
     def _unfinished(self) -> bool:
-        """Ask what a killed `select` had chosen and not asked yet; whether there was any."""
-        rows = self.layout.batches()
-        if not rows or {q["id"] for q in rows[-1]["questions"]} & self.ledger.asked():
+        """Ask the rest of a batch that a killed `select` had chosen and not asked yet; whether there was any.
+
+        A sample may have been answered unasked meanwhile: then it was asked for another reason than the batch's.
+        """
+        row = next(self.layout.latest_batches(), None)
+        if row is None:
+            return False
+        ids = [question["id"] for question in row["questions"]]
+        reasons = self.ledger.reasons(ids)
+        if row.get("reason") in reasons.values() or set(ids) <= reasons.keys() | self.ledger.retired(ids).keys():
             return False
         from lossrank.project.play import ask
 
-        return ask(self.layout, self.ledger, rows[-1]) is not None
+        ask(self.layout, self.ledger, row)
+        return True
 
 
 def _from_mapping(answers: Mapping[SampleId, Any], vocabulary: Vocabulary) -> Answers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from lossrank.ledger import Ledger
@@ -52,7 +53,7 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
     counts, retired, skipped = ledger.counts(), ledger.retired(), ledger.skipped()
     rounds = layout.rounds()
     open_questions = len(ledger.open_questions())
-    never_asked = counts.get("add", 0) - counts.get("ask", 0) - len(retired.keys() - ledger.asked())
+    never_asked = counts.get("add", 0) - counts.get("ask", 0) - len(retired.keys() - ledger.asked(ids=retired))
     labelled = counts.get("answer", 0)
     forecast = forecast_of(rounds)
     return Status(
@@ -92,10 +93,11 @@ def _next(
     rounds: Sequence[dict[str, Any]],
     forecast: Forecast | None,
 ) -> str:
-    where = layout.folder
+    where = quote(str(layout.folder))
     if open_questions:
         return (
-            f"answer {open_questions} open questions: lossrank export {where} FILE, then lossrank ingest {where} FILE"
+            f"answer {open_questions} open questions, in the file that they were written to or in one that "
+            f"lossrank export {where} NEW_FILE makes; then lossrank ingest {where} FILE"
         )
     if not never_asked:
         new = labelled > (rounds[-1]["labelled"] if rounds else 0)

@@ -14,6 +14,7 @@ from string import Template
 
 from lossrank.errors import listed
 from lossrank.folder import write_atomic
+from lossrank.outputs import refuse_foreign_page
 from lossrank.report.facts import cost, safe, trouble, what_was_run
 from lossrank.report.folders import read_runs
 from lossrank.report.gallery import Thumbnail, gallery
@@ -69,9 +70,10 @@ def write_report(
     Raises:
         RunError: no run, no finished round, a folder that cannot be read, or a page that cannot be written.
     """
+    out = Path(out)
+    refuse_foreign_page(out)
     runs = read_runs(run_folders)
     page = _page(runs, final_table(runs), title, thumbnail, band)
-    out = Path(out)
     write_atomic(out, page.encode("utf-8", "replace"))
     return out
 

@@ -1,0 +1,38 @@
+"""Never replace a file in which a person has answered questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lossrank.errors import ConfigError, DataError
+from lossrank.exchange import Vocabulary, format_of, read_answers
+from lossrank.outputs import free_name
+
+__all__ = ["refuse_answered"]
+
+
+def refuse_answered(path: Path, vocabulary: Vocabulary, pictures: Path, form: str | None = None) -> None:
+    """Refuse a place for questions where a person's work would be lost.
+
+    Questions that nobody has answered yet may be replaced. Class folders are only ever added to, but not below the
+    pictures, where copies would be taken for new pictures.
+
+    Raises:
+        DataError: the file holds answers, skips, or something that is no file of questions.
+        ConfigError: the format does not fit the task, or class folders below the pictures.
+    """
+    form = format_of(path, vocabulary, form)
+    if form == "folders":
+        if path.resolve().is_relative_to(pictures.resolve()):
+            raise ConfigError(f"class folders must not be below the pictures in {pictures}, got {path}")
+        return
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return
+    instead = f"Write the questions to another file, {free_name(path)} for instance"
+    try:
+        found = read_answers(path, vocabulary, form)
+    except DataError as error:
+        raise DataError(f"{path} exists and is no file of questions ({error}). {instead}") from None
+    if found.given or found.broken:
+        count = len(found.given) + len(found.broken)
+        raise DataError(f"{path} holds {count} answers or skips and is never overwritten. {instead}")
