@@ -15,6 +15,7 @@ from pathlib import Path
 from lossrank.errors import LedgerError, RunError
 from lossrank.folder import write_atomic
 from lossrank.ledger_format import SCHEMA, STORED, checksum, schema_text
+from lossrank.regular import open_file, read_file
 
 __all__ = ["check_events", "note_checksum", "unchanged"]
 
@@ -28,7 +29,7 @@ def unchanged(path: Path) -> bool:
         wal = path.with_name(path.name + "-wal")
         if path.stat().st_size < LEAST or (wal.exists() and wal.stat().st_size):
             return False
-        return _noted(path).read_text("ascii") == _checksum_of(path)
+        return read_file(_noted(path)).decode("ascii") == _checksum_of(path)
     except (OSError, ValueError):
         return False
 
@@ -71,7 +72,7 @@ def _noted(path: Path) -> Path:
 
 def _checksum_of(path: Path) -> str:
     found, size = 0, 0
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while block := file.read(BLOCK):
             found, size = zlib.crc32(block, found), size + len(block)
     return f"{found:08x} {size}\n"

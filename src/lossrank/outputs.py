@@ -6,8 +6,12 @@ from itertools import count
 from pathlib import Path
 
 from lossrank.errors import RunError
+from lossrank.regular import open_file
 
-__all__ = ["PAGE", "free_name", "refuse_foreign_page", "refuse_foreign_table"]
+__all__ = ["CHOICE", "free_name", "has_columns", "refuse_foreign_page", "refuse_foreign_table"]
+
+CHOICE = ("rank", "id", "score")
+"""Columns of what `select LABELLED UNLABELLED` writes; nobody can answer in it."""
 
 PAGE = b"Content-Security-Policy"
 """Stands in the head of every page that lossrank writes."""
@@ -33,12 +37,16 @@ def refuse_foreign_table(path: Path, columns: tuple[str, ...]) -> None:
     Raises:
         RunError: there is such a file.
     """
-    head = _head(path)
-    if head and head.split(b"\n")[0].rstrip(b"\r") != ",".join(columns).encode():
+    if _head(path) and not has_columns(path, columns):
         raise RunError(
             f"{path} exists and has other columns than {','.join(columns)}; write to another file, "
             f"{free_name(path)} for instance"
         )
+
+
+def has_columns(path: Path, columns: tuple[str, ...]) -> bool:
+    """Whether a CSV file has these columns and no others."""
+    return _head(path).split(b"\n")[0].rstrip(b"\r") == ",".join(columns).encode()
 
 
 def free_name(path: Path) -> Path:
@@ -53,7 +61,7 @@ def _head(path: Path) -> bytes:
     if not path.exists():
         return b""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(HEAD)
     except OSError as error:
         raise RunError(f"{path} exists and cannot be read: {error.strerror}; write to another file") from None

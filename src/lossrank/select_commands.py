@@ -21,12 +21,10 @@ from lossrank.experiment import Watcher, learn, look, start
 from lossrank.folder import write_atomic
 from lossrank.frozen import freeze
 from lossrank.ledger import SampleId
-from lossrank.outputs import refuse_foreign_table
+from lossrank.outputs import CHOICE, refuse_foreign_table
 from lossrank.spreadsheet import csv_text
 
 __all__ = ["select_once"]
-
-COLUMNS = ("rank", "id", "score")
 
 
 def select_once(
@@ -43,7 +41,7 @@ def select_once(
     max_memory: str | None = None,
 ) -> int:
     """Train on labelled class folders, rank a folder of unlabelled images, write the n best as CSV."""
-    refuse_foreign_table(out, COLUMNS)
+    refuse_foreign_table(out, CHOICE)
     data = load_folder(labelled, image_size=image_size)
     pool = load_unlabelled(unlabelled, image_size=image_size)
     if not 1 <= n <= len(pool):
@@ -83,7 +81,7 @@ def select_once(
 
 def _write_choice(out: Path, asked: Sequence[tuple[SampleId, float | None]]) -> None:
     rows = [(rank, sample, score) for rank, (sample, score) in enumerate(asked, 1)]
-    write_atomic(out, csv_text([COLUMNS, *rows]))
+    write_atomic(out, csv_text([CHOICE, *rows]))
 
 
 def _tell_health(measured: Measurement, held_out: int) -> None:

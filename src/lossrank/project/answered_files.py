@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lossrank.errors import ConfigError, DataError
 from lossrank.exchange import Vocabulary, format_of, read_answers
-from lossrank.outputs import free_name
+from lossrank.outputs import CHOICE, free_name, has_columns
 
 __all__ = ["refuse_answered"]
 
@@ -26,7 +26,7 @@ def refuse_answered(path: Path, vocabulary: Vocabulary, pictures: Path, form: st
         if path.resolve().is_relative_to(pictures.resolve()):
             raise ConfigError(f"class folders must not be below the pictures in {pictures}, got {path}")
         return
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
+    if not path.exists() or (path.is_file() and not path.stat().st_size) or has_columns(path, CHOICE):
         return
     instead = f"Write the questions to another file, {free_name(path)} for instance"
     try:

@@ -224,7 +224,7 @@ def refuse_occupied(folder: Path) -> None:
     used = events is not None and set(events) != {"add"}
     rows = any((folder / name).exists() for name in ("rounds.jsonl", "batches.jsonl", "environment.json"))
     recipe = folder / "recipe.yaml"
-    ours = not recipe.exists() or recipe.read_bytes().startswith(RECIPE.partition("\n")[0].encode())
+    ours = not recipe.exists() or read_file(recipe).startswith(RECIPE.partition("\n")[0].encode())
     if is_project(folder) and events is None and not rows:
         return  # version 0.1 wrote the mark before the pictures
     if is_project(folder) or rows or not ours:
