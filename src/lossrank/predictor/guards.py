@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from lossrank.errors import ConfigError, TrainingError, listed
 
 __all__ = [
+    "cheap",
     "check_features",
     "check_losses",
     "check_scale",
@@ -21,13 +22,18 @@ __all__ = [
 SCALED = 512.0  # a gradient scaler begins at 65,536; nobody weighs a term of a loss by this much
 
 
+def cheap(tensor: Tensor) -> bool:
+    """Whether a value can be looked at without waiting for a GPU."""
+    return tensor.device.type == "cpu"
+
+
 def check_losses(losses: Tensor) -> None:
     """Refuse losses that are not finite, where looking costs nothing.
 
     Raises:
         TrainingError: a loss on the CPU is not finite.
     """
-    if losses.device.type == "cpu" and not bool(torch.isfinite(losses).all()):
+    if cheap(losses) and not bool(torch.isfinite(losses).all()):
         raise TrainingError(f"the per-sample loss is not finite: {listed(losses.tolist())}")
 
 
@@ -38,7 +44,7 @@ def check_features(features: Sequence[Tensor], names: Sequence[str]) -> None:
         TrainingError: features on the CPU are not finite.
     """
     for one, name in zip(features, names, strict=True):
-        if one.device.type == "cpu" and not bool(torch.isfinite(one).all()):
+        if cheap(one) and not bool(torch.isfinite(one).all()):
             rows = (~torch.isfinite(one).all(1)).nonzero().flatten().tolist()
             raise TrainingError(f"features of {name} must be finite; found others in samples {listed(rows)} of a batch")
 
@@ -59,7 +65,7 @@ def drop_what_is_not_finite(optimizer: Optimizer) -> Tensor | None:
     if not given:
         return None
     finite = torch.stack([torch.isfinite(p.grad).all() for p in given]).all()
-    if finite.device.type == "cpu":
+    if cheap(finite):
         if not bool(finite):
             optimizer.zero_grad(set_to_none=True)
             raise TrainingError("gradients of the loss predictor must be finite; this step was left out")

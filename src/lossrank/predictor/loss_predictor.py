@@ -9,15 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, DataError
+from lossrank.predictor import guards
 from lossrank.predictor.batches import inputs_and_targets, placed
 from lossrank.predictor.fit import fit_head
-from lossrank.predictor.guards import (
-    check_features,
-    check_losses,
-    check_scale,
-    drop_what_is_not_finite,
-    without_what_is_not_finite,
-)
 from lossrank.predictor.head import LossPredictionHead
 from lossrank.predictor.layers import Layers
 from lossrank.predictor.modes import evaluating, learning, ordinary
@@ -161,9 +155,9 @@ class LossPredictor(Scoring):
         target = self.gather(target)
         summary = None if done.summary is None else self.gather(ordinary(done.summary))
         finite = None
-        if target.device.type != "cpu":
+        if not guards.cheap(target):
             every = [*inputs, target, *([] if summary is None else [summary])]
-            every, finite = without_what_is_not_finite(every)
+            every, finite = guards.without_what_is_not_finite(every)
             inputs, target = every[: len(inputs)], every[len(inputs)]
             summary = None if summary is None else every[-1]
         loss = self.loss(self.head(inputs, summary), target)
@@ -194,12 +188,12 @@ class LossPredictor(Scoring):
             return
         for scale in scales:
             # On a GPU looking means waiting for it: only before the first step, when a scaler's factor is largest.
-            if scale.device.type == "cpu" or not self.head.learned:
-                check_scale(scale)
+            if guards.cheap(scale) or not self.head.learned:
+                guards.check_scale(scale)
         self._advance(None)
 
     def _advance(self, finite: Tensor | None) -> None:
-        dropped = drop_what_is_not_finite(self.optimizer)
+        dropped = guards.drop_what_is_not_finite(self.optimizer)
         for bad in (dropped, None if finite is None else ~finite):
             if bad is not None:
                 self._skipped = bad.long() if self._skipped is None else self._skipped + bad
@@ -270,20 +264,24 @@ class LossPredictor(Scoring):
         """The forward pass that the losses are of, and the losses, detached."""
         passes = self.extractor.passes()
         done = match(per_sample_loss, passes, self.extractor.key)
-        target = self._checked(per_sample_loss, done)
+        self._check_shape(per_sample_loss, done)
         for one in passes:
             one.used = one.used or one.number <= done.number
-        return done, target
+        return done, self._checked(per_sample_loss, done)
 
-    def _checked(self, per_sample_loss: Tensor, done: ForwardPass) -> Tensor:
+    def _check_shape(self, per_sample_loss: Tensor, done: ForwardPass) -> None:
         features = self._features(done)
         expected = len(features[0] if features else given(done))
         if per_sample_loss.ndim != 1 or len(per_sample_loss) != expected:
             hint = '; a loss with reduction="none" gives one value per sample' if per_sample_loss.ndim == 0 else ""
             shape = list(per_sample_loss.shape)
             raise ConfigError(f"the per-sample loss has shape {shape}; expected [{expected}]{hint}")
+
+    def _checked(self, per_sample_loss: Tensor, done: ForwardPass) -> Tensor:
+        """The losses, detached; they and the features are finite, where looking costs nothing."""
+        self._check_shape(per_sample_loss, done)
         with torch.inference_mode(False):
             target = ordinary(per_sample_loss).detach().float()
-        check_losses(target)
-        check_features(features, self.extractor.layers)
+        guards.check_losses(target)
+        guards.check_features(self._features(done), self.extractor.layers)
         return target

@@ -166,9 +166,13 @@ class Owner(nn.Module):
             return self._make_head(channels, summary=summary, generator=generator or self._generator)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = list(self.parameters())
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self._optimizer is not None:  # its state follows the parameters
-            self._optimizer.load_state_dict(self._optimizer.state_dict())
+        if self._optimizer is not None:  # its state follows the parameters, which may be other objects now
+            state, moved = self._optimizer.state_dict(), dict(zip(before, self.parameters(), strict=True))
+            for group in self._optimizer.param_groups:
+                group["params"] = [moved.get(p, p) for p in group["params"]]
+            self._optimizer.load_state_dict(state)
         return self
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
