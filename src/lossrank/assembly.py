@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
                 "possible are model.trunk: train, or another strategy"
             )
         data = freeze(recipe, data, runtime)
+    for pool in (data.train, data.test):
+        pool.seed_draws(recipe.seed)
     if recipe.train.resident:
         for pool in (data.train, data.test):
             pool.place(runtime.device)
@@ -208,10 +211,36 @@ def _model(recipe: ModelRecipe) -> tuple[Callable[..., Any], tuple[str, ...]]:
 
 
 def _call(function: Callable[..., Any], what: str, *arguments: Any, **options: Any) -> Any:
+    """Call a function with options out of a recipe.
+
+    A signature that does not take them is a mistake in the recipe. An error inside of a user's function passes as it
+    is; a `TypeError` inside of ours is about the value of an option.
+    """
+    refused = f"{what} does not take these options ({options})"
+    if signature := _signature(function):
+        try:
+            signature.bind(*arguments, **options)
+        except TypeError as error:
+            raise ConfigError(f"{refused}: {error}; its signature is {signature}") from None
     try:
         return function(*arguments, **options)
     except TypeError as error:
-        raise ConfigError(f"{what} does not take these options ({options}): {error}") from error
+        if not _is_ours(function):
+            raise
+        raise ConfigError(f"{refused}: {error}") from error
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """None of a function in C that has none."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        return None
+
+
+def _is_ours(function: Callable[..., Any]) -> bool:
+    inner = getattr(function, "func", function)  # of a partial
+    return str(getattr(inner, "__module__", "")).startswith("lossrank.")
 
 
 def _check_budget(recipe: Recipe, pool: Pool) -> None:

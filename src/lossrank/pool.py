@@ -88,6 +88,10 @@ class Pool:
         """Take it from elsewhere that these samples cannot be read, with the reason."""
         self._source.unreadable.update(unreadable)
 
+    def seed_draws(self, seed: int) -> None:
+        """Seed what the data set draws at random while it is read: a pass over the same ids then draws the same."""
+        self._source.seed = seed
+
     def place(self, device: torch.device) -> None:
         """Keep the inputs on a device, where batches are then cut; targets follow batch by batch.
 

@@ -8,8 +8,12 @@ repeats each round's draws for the same reason.
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 
 Purpose = Literal[
@@ -37,6 +41,24 @@ def derive_seed(seed: int, purpose: Purpose, round: int = 0, process: int = 0) -
     place = f"{seed}/{purpose}/{round}" + (f"/{process}" if process else "")
     digest = hashlib.blake2b(place.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+@contextmanager
+def global_draws(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch on the CPU, NumPy and Python inside, for code of users that draws from them.
+
+    They are left as they were.
+    """
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - the global one is meant
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])
 
 
 def generator(seed: int, purpose: Purpose, round: int = 0, process: int = 0) -> torch.Generator:

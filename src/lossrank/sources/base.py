@@ -61,6 +61,9 @@ class Source(ABC):
         """Grows while samples turn out to be unreadable."""
         self._rows = rows_of(self.ids, count)
 
+    seed = 0
+    """Of what a data set draws at random while it is read; a run sets its own."""
+
     def __contains__(self, sample: object) -> bool:
         return sample in self._rows
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
 import struct
 import zlib
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from lossrank.errors import DataError
 from lossrank.ledger import SampleId
+from lossrank.seeding import global_draws
 from lossrank.sources.base import Batch, Samples, Source, Targets, UnreadableSample, as_picture, gather, stack
 
 __all__ = ["MapStyle"]
@@ -61,11 +64,12 @@ class MapStyle(Source):
         self._known = None if isinstance(targets, bool) else targets
         self._workers = workers
         self._mixed = mixed_sizes
-        self._passes = 0
 
     def stream(self, chunks: Iterable[Sequence[SampleId]]) -> Iterator[Batch]:
         wanted = [tuple(i for i in chunk if i not in self.unreadable) for chunk in chunks]
-        for ids, items in zip(wanted, self._read([[self._rows[i] for i in ids] for ids in wanted]), strict=True):
+        # The draws of a pass follow from the recipe's seed and from its ids, which a training shuffles anew each epoch.
+        chunks_read = _Chunks(self._reader, [[self._rows[i] for i in ids] for ids in wanted], self._seed_of(wanted))
+        for ids, items in zip(wanted, self._read(chunks_read), strict=True):
             yield from self._collated(ids, items)
 
     def targets(self, ids: Sequence[SampleId]) -> Targets:
@@ -73,19 +77,19 @@ class MapStyle(Source):
             return gather(self._known, torch.tensor([self._rows[i] for i in ids], dtype=torch.long))
         found: list[Targets] = []
         for sample in ids:
-            item = self._reader[self._rows[sample]]
+            item = self._item(sample)
             if isinstance(item, _Broken):
                 raise DataError(f"the target of {sample} cannot be read: {item.reason}")
             found.append(item[1])
         return stack(found, ids)
 
     def picture(self, sample: SampleId) -> Image.Image | None:
-        item = self._reader[self._rows[sample]]
+        item = self._item(sample)
         return None if isinstance(item, _Broken) else as_picture(item[0])
 
     def is_random(self, samples: int = 8) -> bool:
         """Whether fetching one sample twice gives two inputs. A few are tried: a mirror image needs luck to be seen."""
-        with torch.random.fork_rng(devices=[]):  # the question must not move what the data set draws later
+        with global_draws(self.seed):  # the question must not move what the data set draws later
             for row in range(min(samples, len(self.ids))):
                 first, again = self._reader[row], self._reader[row]
                 if isinstance(first, _Broken) or isinstance(again, _Broken):
@@ -94,18 +98,23 @@ class MapStyle(Source):
                     return True
         return False
 
-    def _read(self, chunks: list[list[int]]) -> Iterator[list[_Item | _Broken]]:
+    def _item(self, sample: SampleId) -> _Item | _Broken:
+        with global_draws(self._seed_of([(sample,)])):
+            return self._reader[self._rows[sample]]
+
+    def _seed_of(self, chunks: Sequence[Sequence[SampleId]]) -> int:
+        digest = hashlib.blake2b(json.dumps([self.seed, chunks]).encode(), digest_size=7)
+        return int.from_bytes(digest.digest(), "big")
+
+    def _read(self, chunks: _Chunks) -> Iterator[list[_Item | _Broken]]:
         if not self._workers:
-            return ([self._reader[row] for row in rows] for rows in chunks)
-        self._passes += 1
-        # Its own generator, or the loader would draw the workers' seed from the global one.
-        seeds = torch.Generator().manual_seed(self._passes)
+            return (chunks[number] for number in range(len(chunks)))
         loader: DataLoader[Any] = DataLoader(
-            self._reader,  # type: ignore[arg-type]
-            batch_sampler=chunks,
-            collate_fn=list,
+            chunks,  # type: ignore[arg-type]
+            batch_size=None,
+            collate_fn=_as_it_is,
             num_workers=self._workers,
-            generator=seeds,
+            generator=torch.Generator(),  # its own, or the loader would draw from the global one
         )
         return iter(loader)
 
@@ -153,6 +162,24 @@ class _Reader:
                 "bare inputs together with targets=False"
             )
         return _input(item[0]), _target(item[1])
+
+
+class _Chunks:
+    """The items of each chunk, with draws that do not depend on which process reads it."""
+
+    def __init__(self, reader: _Reader, chunks: Sequence[Sequence[int]], seed: int) -> None:
+        self.reader, self.chunks, self.seed = reader, chunks, seed
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, number: int) -> list[_Item | _Broken]:
+        with global_draws(self.seed + number):
+            return [self.reader[row] for row in self.chunks[number]]
+
+
+def _as_it_is(items: list[_Item | _Broken]) -> list[_Item | _Broken]:
+    return items
 
 
 def _count(samples: Samples) -> int:
