@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -475,13 +476,14 @@ def test_coco_lists_a_missing_picture(tmp_path: Path) -> None:
     ("changes", "says"),
     [
         ({"categories": []}, "0 kinds of keypoints"),
-        ({"images": [{"id": 1}]}, "KeyError: 'file_name'"),
+        ({"images": [{"id": 100}]}, "no image has the id 100"),
+        ({"images": 3}, "lacks one of the lists images, annotations, categories"),
         ({"annotations": [{"id": 1, "image_id": 5, "keypoints": [0] * 9}]}, "no image has the id 5"),
         (
             {"annotations": [{"id": 1, "image_id": 100, "keypoints": [0] * 8}]},
             "8 numbers; expected x, y, v for each of 3",
         ),
-        ({"annotations": [{"id": 1, "image_id": 100, "keypoints": ["a"] * 9}]}, "not all numbers"),
+        ({"annotations": [{"id": 1, "image_id": 100, "keypoints": ["a"] * 9}]}, "the keypoint a is no finite number"),
         ({"annotations": [{"id": 1, "image_id": 100, "keypoints": [0] * 9}] * 2}, "two annotations .* id 1"),
         ({"annotations": []}, "leaves 0 people"),
     ],
@@ -501,3 +503,80 @@ def test_coco_says_what_is_expected(tmp_path: Path) -> None:
         load_coco_keypoints(tmp_path / "list.json")
     with pytest.raises(ConfigError, match="test_fraction is 1"):
         load_coco_keypoints(tmp_path / "list.json", test_fraction=1)
+
+
+def change(path: Path, part: str, row: int, **fields: Any) -> Path:
+    content = json.loads(path.read_text())
+    content[part][row] |= fields
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"bbox": [5, 5, None, None]}, r"the box must be \[left, top, width, height\], got \[5, 5, None, None\]"),
+        ({"bbox": [5, 5, "30", "20"]}, "the box must be"),
+        ({"bbox": [math.nan, 5, 30, 20]}, "the box must be"),
+        ({"bbox": {"left": 5}}, "the box must be"),
+        ({"bbox": [0, 0, 30_000, 30_000]}, "side of 37500 is more than 10 times its picture of 60 x 50 pixels"),
+        ({"bbox": [500, 500, 30, 20]}, "lies outside its picture"),
+        ({"bbox": None, "keypoints": [1e6, 12, 2, 40, 30, 1, 0, 0, 0]}, "more than 10 times its picture"),
+        ({"keypoints": [1e6, 12, 2, 40, 30, 1, 0, 0, 0]}, r"the joint at 1e\+06, 12 lies far outside its picture"),
+        ({"keypoints": [1e300, 12, 2, 40, 30, 1, 0, 0, 0]}, "the joint at inf, 12 lies far outside"),
+        ({"keypoints": [10**400, 12, 2, 40, 30, 1, 0, 0, 0]}, "the keypoint 1000.* is no finite number"),
+        ({"keypoints": ["left", 12, 2, 40, 30, 1, 0, 0, 0]}, "the keypoint left is no finite number"),
+    ],
+)
+@pytest.mark.parametrize("max_memory", [1 << 30, 0], ids=["memory", "disk"])
+def test_a_bad_annotation_is_left_out_and_listed(
+    tmp_path: Path, fields: dict[str, Any], reason: str, max_memory: int
+) -> None:
+    path = change(coco(tmp_path), "annotations", 3, **fields)
+    data = load_coco_keypoints(path, images=tmp_path / "img", image_size=16, max_memory=max_memory)
+    read = [i for pool in (data.train, data.test) for batch in pool.batches() for i in batch.ids]
+    assert len(read) == 19
+    ((sample, why),) = {**data.train.unreadable, **data.test.unreadable}.items()
+    assert sample == "03.png/10"
+    assert re.search(reason, why)
+
+
+def test_parts_of_a_coco_file_that_are_not_needed_may_be_anything(tmp_path: Path) -> None:
+    path = coco(tmp_path)
+    plain = load_coco_keypoints(path, images=tmp_path / "img", image_size=16)
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        annotation["category_id"] = 1
+    content["categories"] += [{"id": 2, "keypoints": ["wing"]}, {"id": 3, "keypoints": None}, "none"]
+    content["categories"][0]["skeleton"] = [[1, 2], [2, 9], "x", [None, [1]]]
+    content["images"] += [{"id": 5}, {"file_name": "x.png"}, None]
+    content["annotations"] += [{"image_id": 100}, {"image_id": 101, "keypoints": []}, {"keypoints": None}, 7]
+    path.write_text("\ufeff" + json.dumps(content))
+    data = load_coco_keypoints(path, images=tmp_path / "img", image_size=16)
+    assert (data.train.ids, data.test.ids) == (plain.train.ids, plain.test.ids)
+    assert data.links == ((0, 1),)
+
+
+def test_an_image_id_of_two_files_is_refused_and_both_are_named(tmp_path: Path) -> None:
+    path = change(coco(tmp_path), "images", 1, id=100)
+    with pytest.raises(DataError, match=r"image id 100 stands for 00.png and for 01.png"):
+        load_coco_keypoints(path, images=tmp_path / "img")
+    path = change(coco(tmp_path), "images", 1, id=100, file_name="00.png")
+    with pytest.raises(DataError, match="no image has the id 101"):  # the same file twice is no contradiction
+        load_coco_keypoints(path, images=tmp_path / "img")
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = coco(tmp_path)
+    path.write_text(path.read_text().replace('"id": 107,', '"id": 107, "file_name": "00.png",'))
+    with pytest.raises(DataError, match="the key 'file_name' twice"):
+        load_coco_keypoints(path, images=tmp_path / "img")
+
+
+def test_a_large_box_needs_little_memory_and_shows_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png", (64, 48), (30, 20))
+    person = Person("a", tmp_path / "a.png", torch.tensor([[30.0, 20.0, 1.0]]), Box(-8, -8, 64))
+    (plain, _), _ = only(people_pool([person], 16), "a"), monkeypatch.setattr("lossrank.datasets.pose.CANVAS", 32)
+    reduced, target = only(people_pool([person], 16), "a")
+    assert centre_of_green(reduced) == pytest.approx(target[0, :2].tolist(), abs=0.3)
+    assert (reduced.int() - plain.int()).abs().float().mean() < 6

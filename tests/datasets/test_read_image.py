@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from torch import Tensor
 
-from lossrank.datasets import read_image
+from lossrank import decoding
+from lossrank.datasets import load_folder, read_image
+from lossrank.decoding import open_image, upright_size, white_of
 from lossrank.sources import UnreadableSample
 
 
@@ -138,6 +142,130 @@ def test_a_flood_of_pixels_is_unreadable(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300 * 300 // 2 - 1)
     with pytest.raises(UnreadableSample, match=r"DecompressionBombError: .*90000 pixels"):
         read_image(path, 16)
+
+
+@pytest.mark.parametrize(
+    "read", [lambda path: read_image(path, 16), open_image, upright_size], ids=["fit", "all", "size"]
+)
+@pytest.mark.parametrize("side", [300, 301])
+def test_the_limit_of_pixels_is_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], Any], side: int
+) -> None:
+    path = saved(tmp_path, Image.new("L", (side, 300)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300 * 300)
+    if side == 300:
+        read(path)
+    else:
+        with pytest.raises(UnreadableSample, match="pixels"):
+            read(path)
+
+
+# --- greys of more than 8 bits
+
+
+def greys(folder: Path, name: str, values: Any, dtype: Any, **options: Any) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(values, dtype)).save(path, **options)
+    return path
+
+
+RAMP = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -3.4e38, 1e38])
+def test_a_pixel_that_was_not_measured_costs_no_other(tmp_path: Path, value: float) -> None:
+    values = RAMP.copy()
+    values[0, 5] = value
+    got = read_image(greys(tmp_path, "a.tif", values, np.float32), 64, channels=1)
+    expected = read_image(greys(tmp_path, "b.tif", RAMP, np.float32), 64, channels=1)
+    expected[0, 0, 5] = 0
+    assert got.equal(expected)
+
+
+def test_a_picture_without_any_finite_value_is_unreadable(tmp_path: Path) -> None:
+    path = greys(tmp_path, "a.tif", np.full((8, 8), np.nan), np.float32)
+    with pytest.raises(UnreadableSample, match="no pixel of it has a finite value"):
+        read_image(path, 8)
+
+
+def test_alone_16_bit_greys_are_scaled_from_65535_and_never_by_their_largest(tmp_path: Path) -> None:
+    means = {}
+    for top in (255, 256, 65535):
+        path = greys(tmp_path, f"{top}.png", (RAMP * top).round(), np.uint16)
+        means[top] = read_image(path, 64, channels=1).double().mean().item()
+    assert means[255] == pytest.approx(means[256], abs=0.1)
+    assert means[65535] == pytest.approx(127.5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("tops", "dtype", "white"),
+    [
+        ((200, 255), np.uint16, 255),
+        ((255, 256), np.uint16, 1023),
+        ((300, 4095), np.uint16, 4095),
+        ((4095, 4096), np.uint16, 16383),
+        ((30_000, 5), np.uint16, 65535),
+        ((70_000, 5), np.int32, 70_000),
+        ((0.5, 0.7), np.float32, 1),
+        ((0.5, 8.0), np.float32, 8),
+    ],
+)
+def test_the_pictures_of_a_folder_share_one_white(tmp_path: Path, tops: Any, dtype: Any, white: float) -> None:
+    paths = [greys(tmp_path, f"{k}.tif", RAMP * top, dtype) for k, top in enumerate(tops)]
+    assert white_of([*paths, saved(tmp_path, Image.new("RGB", (4, 4)))]) == pytest.approx(white)
+
+
+def test_pictures_of_8_bits_and_damaged_ones_have_no_white(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"-")
+    assert white_of([saved(tmp_path, Image.new("L", (4, 4))), tmp_path / "bad.png", tmp_path / "gone.tif"]) is None
+
+
+def test_12_bit_pictures_of_class_folders_keep_their_greys_on_both_sides(tmp_path: Path) -> None:
+    for name in ("train/cat/a.png", "train/dog/b.png", "test/cat/c.png"):
+        greys(tmp_path, name, (RAMP * (4095 if "dog" in name else 1000)).round(), np.uint16)
+    data = load_folder(tmp_path, image_size=64, channels=1)
+    seen = {
+        i: batch.inputs[0] for pool in (data.train, data.test) for batch in pool.batches(None, 1) for i in batch.ids
+    }
+    assert len(seen["dog/b.png"].unique()) == 64
+    assert seen["cat/c.png"].max() == round(1000 * 255 / 4095)
+    assert seen["cat/a.png"].equal(seen["cat/c.png"])
+
+
+def test_what_a_file_declares_as_its_largest_grey_is_white(tmp_path: Path) -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[281] = 4095
+    path = greys(tmp_path, "a.tif", (RAMP * 4095).round(), np.uint16, tiffinfo=info)
+    assert read_image(path, 64, channels=1).max() == 255
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "P", "RGBA", "L"])
+def test_a_large_picture_is_reduced_while_it_is_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    ramp = np.tile(np.linspace(0, 1, 500), (400, 1))
+    image = Image.fromarray((ramp * 255).round().astype(np.uint8))
+    if mode == "I;16":
+        image = Image.fromarray((ramp * 65535).astype(np.uint16))
+    elif mode == "F":
+        image = Image.fromarray(ramp.astype(np.float32))
+    path = saved(tmp_path, image if mode in ("I;16", "F") else image.convert(mode), "a.tif" if mode == "F" else "a.png")
+    whole = read_image(path, 16, channels=1).int()
+    monkeypatch.setattr(decoding, "STRIP", 5000)
+    assert (read_image(path, 16, channels=1).int() - whole).abs().max() <= 3
+    assert open_image(path, "L").size == (500, 400)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp", "a.avif", "a.jfif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_one_rule_gives_size_and_pixels_upright(tmp_path: Path, name: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(
+        tmp_path, Image.new("RGB", (40, 20)), name, exif=exif, **({"format": "JPEG"} if "jfif" in name else {})
+    )
+    assert upright_size(path) == open_image(path).size == ((20, 40) if orientation > 4 else (40, 20))
 
 
 def test_a_file_that_is_gone_is_unreadable(tmp_path: Path) -> None:

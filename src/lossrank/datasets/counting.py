@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from lossrank.datasets.base import ImageData, pixel_statistics
-from lossrank.datasets.images import open_image, upright_size
+from lossrank.decoding import THREADS, open_image, upright_size, white_of
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool, UnreadableSample
@@ -23,6 +23,7 @@ from lossrank.tasks.counting import HEAD, UNKNOWN
 __all__ = ["CountingData", "Picture", "Scale", "counting_data"]
 
 IN_MEMORY = 2 << 30  # bytes of pixels up to which pictures are decoded once and kept
+MOST = 1 << 16  # heads from which on a picture's annotation is a mistake, and a target would fill the memory
 LEAST_MOST = 1024  # heads that an answer may have, even where no picture of the data has as many
 SAMPLED = 1 << 14  # pixels of a picture that mean and deviation are taken from
 
@@ -101,7 +102,8 @@ def counting_data(
     """
     if not all(parts):
         raise DataError(f"there are {len(parts[0])} pictures to choose from and {len(parts[1])} to measure on")
-    shown = [_Shown(part, scale) for part in parts]
+    white = white_of(picture.file for part in parts for picture in part)
+    shown = [_Shown(part, scale, white) for part in parts]
     most = max(LEAST_MOST, *(2 * len(points) for part in shown for points in part.points if points is not None))
     train, test = (_pool(part, most, max_memory // 2, workers) for part in shown)
     statistics = statistics or _statistics(train)
@@ -111,8 +113,8 @@ def counting_data(
 class _Shown:
     """A map-style data set of (picture, target); sizes and targets are known without decoding."""
 
-    def __init__(self, pictures: Sequence[Picture], scale: Scale) -> None:
-        self.pictures = pictures
+    def __init__(self, pictures: Sequence[Picture], scale: Scale, white: float | None) -> None:
+        self.pictures, self.white = pictures, white
         self.ids = [picture.id for picture in pictures]
         self.unreadable: dict[SampleId, str] = {}
         self.sizes: list[tuple[int, int]] = []
@@ -123,10 +125,13 @@ class _Shown:
             original = (1, 1)
             try:
                 original = upright_size(picture.file)
+                if picture.points is not None and len(picture.points) > MOST:
+                    raise UnreadableSample(f"{len(picture.points)} heads are more than {MOST}")
             except UnreadableSample as why:
                 self.unreadable[picture.id] = str(why)
             self.sizes.append(scale.size(original))
-            self.points.append(None if picture.points is None else self._placed(picture, scale, original))
+            usable = picture.points is not None and len(picture.points) <= MOST
+            self.points.append(self._placed(picture, scale, original) if usable else None)
         if len(self.unreadable) == len(pictures):
             reasons = (f"{i} ({why})" for i, why in self.unreadable.items())
             raise DataError(f"none of the {len(pictures)} pictures can be read: {listed(reasons, 3)}")
@@ -139,7 +144,7 @@ class _Shown:
 
     def image(self, row: int) -> Tensor:
         """[3, height, width] bytes."""
-        image = open_image(self.pictures[row].file)
+        image = open_image(self.pictures[row].file, white=self.white)
         if image.size != self.sizes[row]:
             image = image.resize(self.sizes[row], Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
@@ -184,7 +189,7 @@ def _pool(shown: _Shown, most: int, max_memory: int, workers: int) -> Pool:
             except UnreadableSample as why:
                 shown.unreadable[shown.ids[row]] = str(why)
 
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
+    with ThreadPoolExecutor(THREADS) as threads:  # Pillow lets go of the interpreter while it decodes
         list(threads.map(read, range(len(shown))))
     if isinstance(images, Tensor):
         return Pool(InMemory(images, shown.ids, shown.targets, shown.unreadable))

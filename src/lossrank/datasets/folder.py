@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossrank.datasets.base import ImageData, held_out, pixel_statistics
 from lossrank.datasets.images import read_image
+from lossrank.decoding import THREADS, white_of
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.picture_files import SUFFIXES, images_below, not_utf8
@@ -62,32 +63,52 @@ def load_folder(
         chosen = held_out({i: classes.index(_class_of(i)) for i in train_files}, test_fraction)
         test_files = {i: train_files.pop(i) for i in chosen}
 
+    white = white_of([*train_files.values(), *test_files.values()])
+
     def pool(files: Mapping[SampleId, Path]) -> Pool:
         targets = torch.tensor([classes.index(_class_of(i)) for i in sorted(files)])
-        return files_pool(files, targets, image_size, channels, max_memory)
+        return files_pool(files, targets, image_size, channels, max_memory, white)
 
     train, held = pool(train_files), pool(test_files)
     return ImageData(train, held, tuple(classes), *_statistics(train), _notes(root, bool(folders), test_fraction))
 
 
-def load_unlabelled(path: Path, *, image_size: int = 64, channels: int = 3, max_memory: int = IN_MEMORY) -> Pool:
-    """Every image below `path`, without targets; ids are the paths below it. Otherwise as `load_folder`."""
+def load_unlabelled(
+    path: Path,
+    *,
+    image_size: int = 64,
+    channels: int = 3,
+    max_memory: int = IN_MEMORY,
+    white: float | None = None,
+) -> Pool:
+    """Every image below `path`, without targets; ids are the paths below it. Otherwise as `load_folder`.
+
+    Args:
+        white: the grey of more than 8 bits that is white; that of these images together if not given.
+    """
     files = images_below(_existing(path))
     if not files:
-        raise DataError(f"{path} holds no images ({listed(sorted(SUFFIXES), 20)})")
-    return files_pool(files, None, image_size, channels, max_memory)
+        raise DataError(f"{path} holds no images ({listed(sorted(SUFFIXES), 30)})")
+    return files_pool(files, None, image_size, channels, max_memory, white or white_of(files.values()))
 
 
 class _Files(Source):
     """Images that are read for each batch, the next batch ahead of its time."""
 
-    def __init__(self, files: Mapping[SampleId, Path], targets: Tensor | None, image_size: int, channels: int) -> None:
+    def __init__(
+        self,
+        files: Mapping[SampleId, Path],
+        targets: Tensor | None,
+        image_size: int,
+        channels: int,
+        white: float | None,
+    ) -> None:
         super().__init__(sorted(files), len(files), not_utf8(files))
-        self._files, self._image_size, self._channels = files, image_size, channels
+        self._files, self._image_size, self._channels, self._white = files, image_size, channels, white
         self._targets = torch.empty(len(files), 0) if targets is None else targets
 
     def stream(self, chunks: Iterable[Sequence[SampleId]]) -> Iterator[Batch]:
-        with ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor(THREADS) as threads:
             ahead: list[list[tuple[SampleId, Future[Tensor]]]] = []
             for chunk in chunks:
                 readable = (i for i in chunk if i not in self.unreadable)
@@ -98,7 +119,7 @@ class _Files(Source):
                 yield self._batch(reads)
 
     def read(self, sample: SampleId) -> Tensor:
-        return read_image(self._files[sample], self._image_size, self._channels)
+        return read_image(self._files[sample], self._image_size, self._channels, self._white)
 
     def targets(self, ids: Sequence[SampleId]) -> Targets:
         return gather(self._targets, torch.tensor([self._rows[i] for i in ids], dtype=torch.long))
@@ -118,12 +139,21 @@ class _Files(Source):
 
 
 def files_pool(
-    files: Mapping[SampleId, Path], targets: Tensor | None, image_size: int, channels: int, max_memory: int
+    files: Mapping[SampleId, Path],
+    targets: Tensor | None,
+    image_size: int,
+    channels: int,
+    max_memory: int,
+    white: float | None = None,
 ) -> Pool:
-    """The images of files by id, in the order of the ids, which is that of the targets. Options as of `load_folder`."""
+    """The images of files by id, in the order of the ids, which is that of the targets. Options as of `load_folder`.
+
+    Args:
+        white: the grey of more than 8 bits that is white, one for all pools of a data set: `decoding.white_of`.
+    """
     if channels not in (1, 3) or image_size < 1:
         raise ConfigError(f"channels is {channels}, image_size {image_size}; possible are 1 or 3, and 1 or more")
-    source = _Files(files, targets, image_size, channels)
+    source = _Files(files, targets, image_size, channels, white)
     if len(files) * channels * image_size**2 > max_memory:
         return Pool(source)
     pixels = torch.zeros(len(files), channels, image_size, image_size, dtype=torch.uint8)
@@ -137,7 +167,7 @@ def files_pool(
         except UnreadableSample as why:
             source.unreadable[sample] = str(why)
 
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
+    with ThreadPoolExecutor(THREADS) as threads:  # Pillow lets go of the interpreter while it decodes
         list(threads.map(read, range(len(files))))
     if len(source.unreadable) == len(files):
         reasons = (f"{i} ({why})" for i, why in source.unreadable.items())
@@ -151,7 +181,7 @@ def _labelled(folder: Path) -> dict[SampleId, Path]:
     if not files:
         raise DataError(
             f"{folder} holds no images in class folders; expected is CLASS/NAME.jpg below it, where NAME ends in one "
-            f"of {listed(sorted(SUFFIXES), 20)}"
+            f"of {listed(sorted(SUFFIXES), 30)}"
         )
     return files
 

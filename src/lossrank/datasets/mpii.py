@@ -14,6 +14,7 @@ import torch
 from lossrank.datasets.base import hash_share
 from lossrank.datasets.mat_files import read_mat
 from lossrank.datasets.pose import IMAGENET_MEAN, IMAGENET_STD, IN_MEMORY, Box, Person, PoseData, people_pool
+from lossrank.decoding import white_of
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.strict_json import read_strict
 from lossrank.tasks.pck import MPII_HEAD_BOX
@@ -97,7 +98,8 @@ def load_mpii(
     people, note = _people(path, crop, valid_fraction, verify)
     if verify:
         _check_pictures(path, [person for part in people for person in part])
-    train, test = (people_pool(part, crop.kept, max_memory, workers) for part in people)
+    white = white_of(dict.fromkeys(person.file for part in people for person in part))
+    train, test = (people_pool(part, crop.kept, max_memory, workers, white) for part in people)
     size = (image_size, image_size) if context else None
     known: dict[str, Any] = {"pairs": PAIRS, "links": LINKS, "masked": MASKED, "size": size}
     return PoseData(train, test, JOINTS, IMAGENET_MEAN, IMAGENET_STD, (note,), **known)

@@ -14,6 +14,7 @@ from lossrank.datasets.base import hash_share
 from lossrank.datasets.counting import IN_MEMORY, CountingData, Picture, Scale, counting_data
 from lossrank.errors import ConfigError, DataError
 from lossrank.ledger import SampleId
+from lossrank.names import PictureFolder, normal
 from lossrank.spreadsheet import plain
 from lossrank.strict_json import finite, parse_strict, read_text
 
@@ -78,8 +79,11 @@ def _pictures(path: Path, folder: Path) -> list[Picture]:
     found = _of_json(text, path) if text.lstrip()[:1] in ("[", "{") else _of_csv(path)
     if not found:
         raise DataError(f"{path} names no pictures; {EXPECTED}")
+    files = PictureFolder(folder)
     return [
-        Picture(name, folder / name, None if points is None else torch.tensor(points, dtype=torch.float64).view(-1, 2))
+        Picture(
+            name, files.file(name), None if points is None else torch.tensor(points, dtype=torch.float64).view(-1, 2)
+        )
         for name, points in found.items()
     ]
 
@@ -110,15 +114,19 @@ def _of_json(text: str, path: Path) -> dict[SampleId, Points]:
         raise DataError(f"{error}; {EXPECTED}") from None
     if isinstance(content, Mapping):
         entries: list[Any] = [{"id": name, "points": points} for name, points in content.items()]
-    else:
+    elif isinstance(content, list):
         entries = content
+    else:
+        raise DataError(f"{path} holds a {type(content).__name__}; {EXPECTED}")
     found: dict[SampleId, Points] = {}
+    known: set[str] = set()
     for place, entry in enumerate(entries):
         where = f"entry {place} of {path}"
         if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str) or "points" not in entry:
             raise DataError(f"{where} is {str(entry)[:80]}; {EXPECTED}")
-        if entry["id"] in found:
+        if normal(entry["id"]) in known:
             raise DataError(f"{where}: there are two of {entry['id']!r}; needed is one for each picture")
+        known.add(normal(entry["id"]))
         found[entry["id"]] = _points(entry["points"], where)
     return found
 

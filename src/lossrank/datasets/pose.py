@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from lossrank.datasets.base import ImageData
-from lossrank.datasets.images import open_image
+from lossrank.decoding import THREADS, open_image, upright_size, white_of
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool, UnreadableSample
@@ -27,6 +27,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILL = (124, 116, 104)
 """ImageNet's mean colour, where a crop reaches beyond its picture."""
 IN_MEMORY = 2 << 30  # bytes of pixels up to which crops are made once and kept
+FARTHEST = 10
+"""A box or a joint that reaches farther than so many times the longer side of its picture is a mistake."""
+CANVAS = 4096  # side in pixels of the largest square that a crop is scaled from at once
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class Person:
     """What of the picture is shown; None: the square around the visible joints, or the middle one without any."""
     head: float | None = None
     """Head size in pixels of the picture; NaN where it is not known; None where joints tell it."""
+    trouble: str | None = None
+    """Why the person cannot be used; None where nothing is known against it."""
 
     def where(self, size: tuple[int, int]) -> Box:
         """What is shown of a picture of this width and height."""
@@ -110,6 +115,27 @@ class Person:
         side = max(size)
         return Box((size[0] - side) / 2, (size[1] - side) / 2, side)
 
+    def check(self, size: tuple[int, int]) -> None:
+        """Refuse a box or joints that are not of a picture of this width and height.
+
+        Raises:
+            UnreadableSample: with the reason, as for a picture that cannot be read.
+        """
+        box, longer = self.where(size), max(size)
+        picture = f"its picture of {size[0]} x {size[1]} pixels"
+        if not all(math.isfinite(value) for value in (box.left, box.top, box.side)) or box.side <= 0:
+            raise UnreadableSample(f"the box {box.left:g}, {box.top:g} with a side of {box.side:g} is none")
+        if box.side > FARTHEST * longer:
+            raise UnreadableSample(f"a box with a side of {box.side:g} is more than {FARTHEST} times {picture}")
+        inside = box.left < size[0] and box.top < size[1] and box.left + box.side > 0 and box.top + box.side > 0
+        if not inside:
+            raise UnreadableSample(f"the box at {box.left:g}, {box.top:g} lies outside {picture}")
+        seen = self.joints[self.joints[:, 2] > 0, :2]
+        far = (seen < -FARTHEST * longer) | (seen > FARTHEST * longer)
+        if far.any():
+            x, y = seen[far.any(1)][0].tolist()
+            raise UnreadableSample(f"the joint at {x:g}, {y:g} lies far outside {picture}")
+
     def target(self, size: tuple[int, int], pixels: int) -> Tensor:
         """[joints, 3], and a row for the head size where there is one, in pixels of the crop."""
         box = self.where(size)
@@ -120,7 +146,13 @@ class Person:
         return joints.float()
 
 
-def people_pool(people: Sequence[Person], pixels: int, max_memory: int = IN_MEMORY, workers: int = 0) -> Pool:
+def people_pool(
+    people: Sequence[Person],
+    pixels: int,
+    max_memory: int = IN_MEMORY,
+    workers: int = 0,
+    white: float | None = None,
+) -> Pool:
     """A pool of square crops [3, pixels, pixels] of bytes with their targets.
 
     Pictures that cannot be read are left out and listed in the pool's `unreadable`.
@@ -128,6 +160,7 @@ def people_pool(people: Sequence[Person], pixels: int, max_memory: int = IN_MEMO
     Args:
         max_memory: bytes up to which crops are made once and kept; beyond, they are made for each batch.
         workers: processes that read ahead where crops are made for each batch.
+        white: the grey of more than 8 bits that is white; that of these people's pictures together if not given.
 
     Raises:
         DataError: no people, ids that repeat, or not one picture that can be read.
@@ -137,7 +170,7 @@ def people_pool(people: Sequence[Person], pixels: int, max_memory: int = IN_MEMO
         raise ConfigError(f"image_size is {pixels}; possible is 1 or more")
     if not people:
         raise DataError("there is nobody in this part of the data set")
-    crops = _Crops(people, pixels)
+    crops = _Crops(people, pixels, white or white_of(dict.fromkeys(person.file for person in people)))
     targets = torch.stack([crops.target(row) for row in range(len(people))])
     if len(people) * 3 * pixels**2 > max_memory:
         return Pool(crops, targets=targets, workers=workers)
@@ -151,7 +184,7 @@ def people_pool(people: Sequence[Person], pixels: int, max_memory: int = IN_MEMO
         except UnreadableSample as why:
             crops.unreadable[people[row].id] = str(why)
 
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
+    with ThreadPoolExecutor(THREADS) as threads:  # Pillow lets go of the interpreter while it decodes
         list(threads.map(read, range(len(people))))
     if len(crops.unreadable) == len(people):
         reasons = (f"{i} ({why})" for i, why in crops.unreadable.items())
@@ -175,17 +208,20 @@ def mirror_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
 class _Crops:
     """A map-style data set of (crop, target)."""
 
-    def __init__(self, people: Sequence[Person], pixels: int) -> None:
-        self.people, self.pixels = people, pixels
+    def __init__(self, people: Sequence[Person], pixels: int, white: float | None) -> None:
+        self.people, self.pixels, self.white = people, pixels, white
         self.ids = [person.id for person in people]
-        self.unreadable: dict[SampleId, str] = {}
+        self.unreadable: dict[SampleId, str] = {p.id: p.trouble for p in people if p.trouble is not None}
 
     def __len__(self) -> int:
         return len(self.people)
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
         person = self.people[row]
-        with open_image(person.file) as image:
+        if person.trouble is not None:
+            raise UnreadableSample(person.trouble)
+        with open_image(person.file, white=self.white) as image:
+            person.check(image.size)
             return _cut(image, person.where(image.size), self.pixels), person.target(image.size, self.pixels)
 
     def target(self, row: int) -> Tensor:
@@ -194,15 +230,21 @@ class _Crops:
         size = (1, 1)
         if person.box is None and not bool((person.joints[:, 2] > 0).any()):
             try:
-                with open_image(person.file) as image:
-                    size = image.size
+                size = upright_size(person.file)
             except UnreadableSample as why:
                 self.unreadable[person.id] = str(why)
         return person.target(size, self.pixels)
 
 
 def _cut(image: Image.Image, box: Box, pixels: int) -> Tensor:
-    """[3, pixels, pixels] bytes of the box; beyond the picture lies `FILL`."""
+    """[3, pixels, pixels] bytes of the box; beyond the picture lies `FILL`.
+
+    A box of more than 4,096 pixels is cut out of the picture reduced, so that a crop never needs more memory.
+    """
+    factor = math.ceil(box.side / CANVAS)
+    if factor > 1:
+        image = image.reduce(factor)
+        box = Box(box.left / factor, box.top / factor, box.side / factor)
     left, top = math.floor(box.left), math.floor(box.top)
     right, bottom = math.ceil(box.left + box.side), math.ceil(box.top + box.side)
     canvas = Image.new("RGB", (right - left, bottom - top), FILL)

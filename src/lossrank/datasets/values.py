@@ -12,8 +12,10 @@ from torch import Tensor
 from lossrank.csv_rows import CsvTable, number_in, number_refusal, read_csv
 from lossrank.datasets.base import ImageData, hash_share, pixel_statistics
 from lossrank.datasets.folder import IN_MEMORY, files_pool
+from lossrank.decoding import white_of
 from lossrank.errors import ConfigError, DataError, listed, unknown_name
 from lossrank.ledger import SampleId
+from lossrank.names import PictureFolder
 from lossrank.pool import Pool
 from lossrank.spreadsheet import plain
 
@@ -80,8 +82,11 @@ def load_values(
     free = {i: row for i, row in rows.items() if i not in held}
     if not free or not held:
         raise DataError(f"{path} leaves {len(free)} pictures to choose from and {len(held)} to measure on")
+    pictures = PictureFolder(folder)
+    files = {i: pictures.file(i) for i in (*free, *held)}
+    white = white_of(files.values())
     train, held_pool = (
-        files_pool({i: folder / i for i in part}, _targets(part), image_size, channels, max_memory)
+        files_pool({i: files[i] for i in part}, _targets(part), image_size, channels, max_memory, white)
         for part in (free, held)
     )
     few = torch.cat([batch.inputs for batch in train.batches(train.ids[:2000], 500)])

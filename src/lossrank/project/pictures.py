@@ -11,11 +11,11 @@ import torch
 
 from lossrank.datasets import CountingData, ImageData, PoseData, load_unlabelled, pixel_statistics
 from lossrank.datasets.pose import Box, Person, mirror_pairs, people_pool
-from lossrank.decoding import upright_size
+from lossrank.decoding import upright_size, white_of
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.exchange import read_answers
 from lossrank.ledger import SampleId
-from lossrank.picture_files import found_below
+from lossrank.picture_files import found_below, images_below
 from lossrank.pool import Pool
 from lossrank.project.layout import Layout
 
@@ -102,8 +102,9 @@ def open_pictures(layout: Layout, ids: set[SampleId]) -> Pictures:
     Raises:
         DataError: none of the pictures is there, or the test answers cannot be used.
     """
-    everything = _pool(layout, layout.images)
-    test, truth = _test(layout, everything)
+    white = white_of(images_below(layout.images).values())
+    everything = _pool(layout, layout.images, white)
+    test, truth = _test(layout, everything, white)
     inside = [i for i in (*everything.ids, *everything.unreadable) if i in ids and i not in truth]
     if not inside:
         raise DataError(f"none of the project's {len(ids)} pictures is in {layout.images}")
@@ -125,22 +126,22 @@ def _as_data(layout: Layout, train: Pool, test: Pool, statistics: tuple[Any, Any
     return ImageData(train, test, names or ("value",), *statistics)
 
 
-def _pool(layout: Layout, folder: Path) -> Pool:
+def _pool(layout: Layout, folder: Path, white: float | None) -> Pool:
     size = int(layout.options.get("image_size", 64))
     if layout.vocabulary.task in ("pose", "counting"):  # the whole picture: what is to be marked may be at its edge
         joints = torch.zeros(max(1, len(layout.vocabulary.names)), 3)
         people = [Person(sample, folder / sample, joints) for sample in sorted(found_below(folder))]
-        return people_pool(people, size)
-    return load_unlabelled(folder, image_size=size, channels=int(layout.options.get("channels", 3)))
+        return people_pool(people, size, white=white)
+    return load_unlabelled(folder, image_size=size, channels=int(layout.options.get("channels", 3)), white=white)
 
 
-def _test(layout: Layout, pictures: Pool) -> tuple[Pool | None, dict[SampleId, Any]]:
+def _test(layout: Layout, pictures: Pool, white: float | None) -> tuple[Pool | None, dict[SampleId, Any]]:
     """The pool to measure on with its answers: class folders of their own, or a file about the project's pictures."""
     path = layout.test_path()
     if path is None:
         return None, {}
     if path.is_dir():
-        pool = _pool(layout, path)
+        pool = _pool(layout, path, white)
         truth = {sample: layout.vocabulary.checked(sample.partition("/")[0]) for sample in pool.ids}
         return pool, truth
     answers = read_answers(path, layout.vocabulary)

@@ -143,6 +143,7 @@ def as_picture(image: Tensor) -> Image.Image | None:
         return None
     pixels = image if image.shape[0] in (1, 3) else image[:1]
     if pixels.dtype != torch.uint8:
+        pixels = pixels.float().nan_to_num(0, 0, 0)
         low, high = pixels.min(), pixels.max()
         pixels = ((pixels - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
     array = pixels.permute(1, 2, 0).contiguous().cpu().numpy()

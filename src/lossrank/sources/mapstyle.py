@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lossrank.decoding import eight_bits
 from lossrank.errors import DataError
 from lossrank.ledger import SampleId
 from lossrank.seeding import global_draws
@@ -194,7 +195,7 @@ def _count(samples: Samples) -> int:
 def _input(value: Any) -> Tensor:
     """Images of Pillow become [channels, height, width] bytes; arrays and tensors stay as they are."""
     if isinstance(value, Image.Image):
-        array = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
+        array = np.array(value if value.mode in ("L", "RGB") else eight_bits(value, "RGB"))
         return torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1).contiguous()
     if isinstance(value, Tensor | np.ndarray):
         return torch.as_tensor(value)
