@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lossrank.attached import evaluating
 from lossrank.errors import listed
-from lossrank.taps import FeatureTap, global_average_pool
+from lossrank.predictor import FeatureExtractor, global_average_pool
 from lossrank.testing.demands import attempt, demand
 
 __all__ = ["check_model", "last_tap", "taps"]
@@ -56,7 +56,7 @@ def taps(name: str, model: nn.Module, layers: Sequence[str], inputs: Tensor) -> 
         f"{name}: the model has no layer {listed(missing)}; it has {listed(filter(None, modules), 20)}",
     )
     hooks = [modules[layer].register_forward_hook(lambda *_, layer=layer: reached.append(layer)) for layer in layers]
-    with torch.no_grad(), FeatureTap(model, layers) as listening:
+    with torch.no_grad(), FeatureExtractor(model, layers, call="last") as listening:
         model(inputs)
         widths = [feature.shape for feature in listening.features]
     for hook in hooks:
@@ -71,12 +71,11 @@ def taps(name: str, model: nn.Module, layers: Sequence[str], inputs: Tensor) -> 
 
 def last_tap(name: str, model: nn.Module, layers: Sequence[str], inputs: Tensor) -> None:
     """the last tap, pooled, is what its last layer reads, unless it puts out maps"""
-    with torch.no_grad(), FeatureTap(model, layers[-1:]) as listening, _LastRead(model) as last:
+    with torch.no_grad(), FeatureExtractor(model, layers[-1:], call="last") as listening, _LastRead(model) as last:
         outputs = model(inputs)
         (seen,) = listening.features
-    if last.read is None or (
-        isinstance(outputs, Tensor) and outputs.ndim > 3
-    ):  # a decoder stands between a map and the block that is tapped
+    maps = isinstance(outputs, Tensor) and outputs.ndim > 3  # whose decoder stands behind the block that is tapped
+    if last.read is None or maps:
         return
     read = global_average_pool(last.read).float()
     why = (
