@@ -2,9 +2,9 @@
 
     python benchmarks/sorter_gradients.py
 
-Lists of standard normal predictions with true losses in another random order. An element whose rank is wrong has to rise
-or to fall; the direction of steepest descent of the ranking loss gets it right or not. Chance is one half. The cosine is
-that of the descent and of how far each element has to go, in ranks.
+Lists of standard normal predictions with true losses in another random order. An element whose rank is wrong has to
+rise or to fall; the direction of steepest descent of the ranking loss gets it right or not. Chance is one half. The
+cosine is that of the descent and of how far each element has to go, in ranks.
 """
 
 from __future__ import annotations
