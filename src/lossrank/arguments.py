@@ -25,6 +25,7 @@ FLAGS = frozenset(
         "allow_different",
         "selection_only",
         "anew",
+        "no_predictions",
         "everything",
         "full",
         "trust",

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["label_studio"]
 
+DEFAULT = "http://localhost:8080"
+
 
 def label_studio(
     what: Literal["push", "pull", "sync"],
     project: Path,
-    url: str = "http://localhost:8080",
+    url: str | None = None,
     served_below: Path | None = None,
     anew: bool = False,
+    no_predictions: bool = False,
     everything: bool = False,
     allow_changed: bool = False,
     patience: float = 60.0,
@@ -34,19 +37,21 @@ def label_studio(
     Args:
         what: push, pull or sync.
         project: its folder.
-        url: the server's address.
+        url: the server's address; if not given, the one that the project was pushed to, or http://localhost:8080.
         served_below: of a push: the server's document root; pictures below it are served, not uploaded.
         anew: of a push: make a new project on the server although there was one.
+        no_predictions: of a push: send no pre-annotations, only the questions in their order.
         everything: of a pull: read every task, not only those that changed since the last pull.
         allow_changed: of a pull: take answers about pictures that are gone or have changed since they were asked.
         patience: seconds for which a server that does not answer is asked again.
     """
     from lossrank.bridges.label_studio import NotPushed, Server
 
-    foreign = {"--everything": everything} if what == "push" else {"--served-below": served_below, "--anew": anew}
+    of_push = {"--served-below": served_below, "--anew": anew, "--no-predictions": no_predictions}
+    foreign = {"--everything": everything} if what == "push" else of_push
     if what != "sync" and any(foreign.values()):
         raise ConfigError(f"{what} has no {listed(name for name, value in foreign.items() if value)}")
-    server = Server.from_environment(url, patience)
+    server = Server.from_environment(url or _known_address(project), patience)
     with Project.open(project) as opened:
         if what != "push":
             try:
@@ -55,13 +60,30 @@ def label_studio(
                 if what == "pull":
                     raise
         if what == "push" or (what == "sync" and opened.ledger.open_questions()):
-            _push(opened, server, served_below, anew)
+            _push(opened, server, served_below, anew, not no_predictions)
         found = opened.status()
     console.print(f"Next: {found.next}")
     return 0
 
 
-def _push(project: Project, server: Server, served_below: Path | None, anew: bool) -> None:
+def _known_address(project: Path) -> str:
+    """The address that the project was pushed to.
+
+    Raises:
+        ConfigError: the folder names one that was never used here: the token would go to somebody else's server.
+    """
+    from lossrank.bridges.label_studio import is_confirmed, read_link
+
+    link = read_link(project)
+    if link is not None and not is_confirmed(project, link.url):
+        raise ConfigError(
+            f"{project} was pushed to {link.url}, and not from here: the folder may be somebody else's, and your token "
+            f"would be sent there. If you know this server, give --url {link.url} once"
+        )
+    return DEFAULT if link is None else link.url
+
+
+def _push(project: Project, server: Server, served_below: Path | None, anew: bool, predictions: bool) -> None:
     from lossrank.bridges.label_studio import push
 
     with console.status("looking at the server") as spinner:
@@ -70,6 +92,7 @@ def _push(project: Project, server: Server, served_below: Path | None, anew: boo
             server,
             served_below=served_below,
             anew=anew,
+            predictions=predictions,
             on_progress=lambda done, of: spinner.update(f"{done} of {of} questions are there"),
         )
     counts = ((told.added, "added"), (told.there, "there already"), (told.doubles, "double tasks removed"))

@@ -22,7 +22,7 @@ from lossrank.errors import ConfigError, RunError
 from lossrank.folder import write_atomic
 from lossrank.parsing import read_json_object
 
-__all__ = ["check_given", "check_trusted", "imports_of", "remember"]
+__all__ = ["check_given", "check_trusted", "imports_of", "is_remembered", "remember"]
 
 MADE = ("environment.json", "ledger.sqlite", "project.json", "rounds.jsonl")  # any of them marks a run or project
 
@@ -81,6 +81,11 @@ def remember(folder: Path, names: Iterable[str]) -> None:
         found = {"folder": str(folder.resolve()), "names": sorted(_remembered(folder) | new)}
         with suppress(RunError):
             write_atomic(_record(folder), json.dumps(found, indent=1) + "\n")
+
+
+def is_remembered(folder: Path, name: str) -> bool:
+    """Whether the user gave this name for a folder."""
+    return name in _remembered(folder)
 
 
 def _remembered(folder: Path) -> set[str]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 LEGACY = "ab" * 20
 PERSONAL = "head.body.signature"
@@ -32,6 +32,8 @@ class Fake:
         self.log: list[tuple[str, str]] = []
         self.fault: Callable[[str, str], str | None] = lambda method, path: None
         self.url = ""
+        self.caps = {"results": 100, "tasks": 100}
+        """Rows of a page at most, whatever is asked for: of projects (fixed in 1.23.2) and of tasks (an operator's)."""
         self._number = 0
         self._time = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -86,7 +88,7 @@ class Fake:
 
 def _projects(fake: Fake, numbers: list[int], query: dict[str, str], content: Any, kind: str) -> tuple[int, Any]:
     counted = {n: sum(task["project"] == n for task in fake.tasks.values()) for n in fake.projects}
-    return _page([row | {"task_number": counted[n]} for n, row in fake.projects.items()], query, "results")
+    return _page([row | {"task_number": counted[n]} for n, row in fake.projects.items()], query, "results", fake)
 
 
 def _project(fake: Fake, numbers: list[int], query: dict[str, str], content: Any, kind: str) -> tuple[int, Any]:
@@ -134,7 +136,7 @@ def _tasks(fake: Fake, numbers: list[int], query: dict[str, str], content: Any, 
         if task["project"] == int(query["project"])
         and (not since or datetime.fromisoformat(task["updated_at"]) >= datetime.fromisoformat(since[0]))
     ]
-    return _page(rows, query, "tasks")
+    return _page(rows, query, "tasks", fake)
 
 
 def _delete(fake: Fake, numbers: list[int], query: dict[str, str], content: Any, kind: str) -> tuple[int, Any]:
@@ -154,10 +156,16 @@ def _storages(fake: Fake, numbers: list[int], query: dict[str, str], content: An
     return 201, content
 
 
-def _page(rows: list[Any], query: dict[str, str], name: str) -> tuple[int, Any]:
-    page, size = int(query.get("page", 1)), int(query.get("page_size", 100))
+def _page(rows: list[Any], query: dict[str, str], name: str, fake: Fake) -> tuple[int, Any]:
+    """As the server gives it: projects with `next`, an address, and `count`; tasks with `total`."""
+    page, size = int(query.get("page", 1)), min(int(query.get("page_size", 100)), fake.caps[name])
     part = rows[(page - 1) * size : page * size]
-    return (200, {name: part, "total": len(rows)}) if part or page == 1 else (404, {"detail": "Invalid page."})
+    if not part and page > 1:
+        return 404, {"detail": "Invalid page."}
+    if name == "tasks":
+        return 200, {name: part, "total": len(rows)}
+    following = f"http://elsewhere/api/projects?{urlencode(query | {'page': str(page + 1)})}"
+    return 200, {name: part, "count": len(rows), "next": following if page * size < len(rows) else None}
 
 
 ROUTES: tuple[tuple[str, str, Callable[..., tuple[int, Any]]], ...] = (

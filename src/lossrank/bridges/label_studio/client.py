@@ -6,16 +6,18 @@ whether it happened, and `Unanswered` tells the caller to look before trying aga
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+from lossrank.bridges.label_studio.reply import Paging, body_of, checked_field, explanation, parsed, redacted, strange
 from lossrank.errors import BridgeError, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager, Retry
+    from urllib3 import PoolManager, Retry
 
 __all__ = ["KEY", "Gone", "Server", "Unanswered"]
 
@@ -25,6 +27,7 @@ KEY = "LABEL_STUDIO_API_KEY"
 REPEATED = (429, 500, 502, 503, 504)
 LONGEST_PAUSE = 8.0  # seconds between two tries
 TIMEOUT = 120.0  # seconds for one answer: importing a batch of tasks may take the server a while
+READS = 3  # tries to read a body whose connection breaks
 
 
 class Gone(BridgeError):  # noqa: N818 - named for what happened
@@ -33,6 +36,13 @@ class Gone(BridgeError):  # noqa: N818 - named for what happened
 
 class Unanswered(BridgeError):  # noqa: N818
     """The answer to a write was lost: it may have happened or not."""
+
+
+@dataclass(frozen=True)
+class _Reply:
+    status: int
+    location: str
+    data: bytes
 
 
 class Server:
@@ -49,13 +59,15 @@ class Server:
     """
 
     def __init__(self, url: str, token: str, patience: float = 60.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(url):
             raise ConfigError(f"--url is {url!r}; expected is the server's address, http://localhost:8080 for instance")
-        if parts.username or parts.query:
+        parts = urlsplit(url)
+        if "@" in parts.netloc or parts.query or parts.fragment:
             raise ConfigError(f"--url holds more than an address; the token is read from {KEY}")
         if not token.strip():
             raise ConfigError(f"no token: set {KEY} to one from the server's page Account & Settings")
+        if not re.fullmatch(r"[\x21-\x7e]+", token.strip()):
+            raise ConfigError(f"the token in {KEY} must be ASCII without spaces; copy it once more")
         self.url, self._token = url.rstrip("/"), token.strip()
         self._personal = self._token.count(".") == 2  # a JWT has two dots, a legacy token is 40 hexadecimal digits
         self._access: str | None = None
@@ -75,7 +87,7 @@ class Server:
         """
         found = self._json(self._sent("GET", path, query))
         if not isinstance(found, Mapping | list):
-            raise self._strange()
+            raise strange(self.url, "no object and no list came back")
         return found
 
     def post(self, path: str, content: Any, **query: Any) -> Any:
@@ -99,23 +111,31 @@ class Server:
         except Gone:
             return
 
-    def pages(self, path: str, size: int, **query: Any) -> Iterator[Mapping[str, Any]]:
-        """The pages of a list, each as the server gives it, up to the last."""
-        page = 1
-        while True:
-            try:
-                found = self.get(path, page=page, page_size=size, **query)
-            except Gone:
-                if page == 1:
-                    raise
-                return  # the list has become shorter meanwhile
-            yield found
-            rows = found.get("results", found.get("tasks", ()))
-            if len(rows) < size:
-                return
-            page += 1
+    def rows(self, path: str, *names: str, size: int = 100, **query: Any) -> Iterator[Any]:
+        """The rows of a list, page after page, to the end that the server states.
 
-    def _sent(self, method: str, path: str, query: Mapping[str, Any], **body: Any) -> BaseHTTPResponse:
+        Args:
+            names: of the field of a page that holds its rows.
+            size: of a page, as asked for; the server may give less.
+
+        Raises:
+            Gone: there is no such list.
+            BridgeError: the server cannot be reached, refuses, or its pages contradict each other.
+        """
+        paging = Paging(self.url, names, {"page": 1, "page_size": size, **query})
+        first = True
+        while paging.query is not None:
+            try:
+                found = self.get(path, **paging.query)
+            except Gone:
+                if first:
+                    raise
+                paging.ended()
+            else:
+                first = False
+                yield from paging.take(found)
+
+    def _sent(self, method: str, path: str, query: Mapping[str, Any], **body: Any) -> _Reply:
         response = self._once(method, path, query, **body)
         if response.status == 401 and self._personal:  # the short-lived token has run out
             self._access = None
@@ -126,25 +146,39 @@ class Server:
         if response.status in (401, 403):
             raise self._refused(response)
         if response.status == 404:
-            raise Gone(f"{what} does not exist on the server: {_said(response)}")
+            raise Gone(f"{what} does not exist on the server: {self._explained(response)}")
         if response.status in REPEATED:
             kind = BridgeError if method == "GET" else Unanswered
-            raise kind(f"{what} answers {response.status} again and again: {_said(response)}")
+            raise kind(f"{what} answers {response.status} again and again: {self._explained(response)}")
         if response.status < 400:
-            raise BridgeError(f"{what} sends to {response.headers.get('location')}: give that address as --url")
-        raise BridgeError(f"{what} refused what was sent ({response.status}): {_said(response)}")
+            elsewhere = redacted(response.location[:300], self._secrets())
+            raise BridgeError(f"{what} sends to {elsewhere}: give that address as --url")
+        raise BridgeError(f"{what} refused what was sent ({response.status}): {self._explained(response)}")
 
-    def _once(self, method: str, path: str, query: Mapping[str, Any], **body: Any) -> BaseHTTPResponse:
+    def _once(self, method: str, path: str, query: Mapping[str, Any], **body: Any) -> _Reply:
+        asked = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
+        return self._asked(method, asked, self._patient, {"Authorization": self._authorization()}, **body)
+
+    def _asked(self, method: str, asked: str, patient: Retry, headers: Mapping[str, str], **body: Any) -> _Reply:
+        """Ask once, or, of what may be repeated, until the whole reply is there."""
         from urllib3.exceptions import HTTPError
 
-        asked = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Authorization": self._authorization(), "Accept": "application/json"}
-        try:
-            return self._pool.request(
-                method, asked, headers=headers, retries=self._patient, redirect=False, timeout=TIMEOUT, **body
-            )
-        except HTTPError as error:
-            raise self._unreachable(error, written=method != "GET") from None
+        repeated = patient.allowed_methods is None or method in patient.allowed_methods
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+        options: dict[str, Any] = {"redirect": False, "preload_content": False, "timeout": TIMEOUT}
+        for attempt in range(1, READS + 1):
+            try:
+                response = self._pool.request(method, asked, headers=headers, retries=patient, **options, **body)
+            except HTTPError as error:
+                raise self._unreachable(error, written=not repeated) from None
+            try:
+                data = body_of(response, self.url)
+            except HTTPError as error:
+                if attempt == READS or not repeated:
+                    raise self._unreachable(error, written=not repeated) from None
+            else:
+                return _Reply(response.status, response.headers.get("location") or "", data)
+        raise AssertionError("the last attempt returns or raises")
 
     def _unreachable(self, error: Exception, written: bool) -> BridgeError:
         from urllib3.exceptions import MaxRetryError, NewConnectionError
@@ -163,39 +197,31 @@ class Server:
 
     def _exchanged(self) -> str:
         """A short-lived token for the personal one. Asking twice does no harm, so that it is repeated like a read."""
-        from urllib3.exceptions import HTTPError
-
-        try:
-            response = self._pool.request(
-                "POST",
-                f"{self.url}/api/token/refresh/",
-                json={"refresh": self._token},
-                retries=self._patient.new(allowed_methods=None),
-                redirect=False,
-                timeout=TIMEOUT,
-            )
-        except HTTPError as error:
-            raise self._unreachable(error, written=False) from None
+        patient = self._patient.new(allowed_methods=None)
+        response = self._asked("POST", f"{self.url}/api/token/refresh/", patient, {}, json={"refresh": self._token})
         if response.status != 200:
             raise self._refused(response)
-        return str(self._json(response)["access"])
+        access = checked_field(self._json(response), "access", str, self.url)
+        if not re.fullmatch(r"[\x21-\x7e]+", access):
+            raise strange(self.url, "access is no token")
+        return access
 
-    def _json(self, response: BaseHTTPResponse) -> Any:
-        try:
-            return json.loads(response.data) if response.data else None
-        except ValueError:
-            raise self._strange() from None
+    def _json(self, response: _Reply) -> Any:
+        return parsed(response.data, self.url)
 
-    def _strange(self) -> BridgeError:
-        return BridgeError(f"{self.url} does not answer as Label Studio does: no JSON came back")
+    def _explained(self, response: _Reply) -> str:
+        return explanation(response.data, self._secrets())
 
-    def _refused(self, response: BaseHTTPResponse) -> BridgeError:
+    def _secrets(self) -> list[str]:
+        return [self._token, self._access or ""]
+
+    def _refused(self, response: _Reply) -> BridgeError:
         kind, advice = (
             ("a personal access token", "It may have been revoked; the page Account & Settings makes a new one")
             if self._personal
             else ("a legacy token", "Unless the organisation allows those, take a personal access token instead")
         )
-        return BridgeError(f"{self.url} refused the token in {KEY} ({kind}): {_said(response)}. {advice}")
+        return BridgeError(f"{self.url} refused the token in {KEY} ({kind}): {self._explained(response)}. {advice}")
 
 
 def _pool(patience: float) -> tuple[PoolManager, Retry]:
@@ -215,18 +241,14 @@ def _pool(patience: float) -> tuple[PoolManager, Retry]:
         backoff_factor=0.25,
         backoff_max=LONGEST_PAUSE,
         raise_on_status=False,
+        respect_retry_after_header=False,  # a server may ask for a pause of days
     )
     return urllib3.PoolManager(maxsize=2), patient
 
 
-def _said(response: BaseHTTPResponse, most: int = 300) -> str:
-    """What the server says of an error, in a line."""
-    text = response.data.decode(errors="replace")
+def _is_address(url: str) -> bool:
     try:
-        content = json.loads(text)
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return "no explanation"
-    if isinstance(content, Mapping):
-        known: Iterable[Any] = (content[name] for name in ("detail", "validation_errors") if content.get(name))
-        content = list(known) or content
-    return str(content)[:most]
+        return False

@@ -9,8 +9,9 @@ from typing import Any
 
 from lossrank.bridges.label_studio.client import Server
 from lossrank.bridges.label_studio.interface import FORMS, size_of
-from lossrank.bridges.label_studio.link import FOLDER, Link, Memory, NotPushed, Task, tasks_of
-from lossrank.errors import DataError
+from lossrank.bridges.label_studio.link import FOLDER, Link, Memory, NotPushed, Task, instant, tasks_of
+from lossrank.bridges.label_studio.reply import checked_field, strange
+from lossrank.errors import BridgeError, DataError
 from lossrank.exchange import Answers, Given
 from lossrank.folder import FolderLock
 from lossrank.ledger import SampleId
@@ -49,11 +50,12 @@ class _Heard:
     result: Sequence[Mapping[str, Any]]
     who: int | None
     task: Task
+    changed: datetime
 
     @property
     def order(self) -> tuple[bool, datetime, int]:
         """Answers before skips, then the latest."""
-        return (not self.skipped, datetime.fromisoformat(self.updated), self.number)
+        return (not self.skipped, self.changed, self.number)
 
     @property
     def mark(self) -> tuple[int, str]:
@@ -84,7 +86,9 @@ def pull(project: Project, server: Server, *, everything: bool = False, allow_ch
         done, seen = Pulled(), memory.seen()
         tasks = list(tasks_of(server, link, None if everything else _since(link)))
         done.foreign = sum(task.sample is None for task in tasks)
-        heard = [one for one in _deciding(tasks) if seen.get(one.sample) != one.mark]
+        damaged: list[tuple[Task, str]] = []
+        heard = [one for one in _deciding(tasks, server.url, damaged) if seen.get(one.sample) != one.mark]
+        done.left_out += [reason for _, reason in damaged]
         waiting: list[_Heard] = []
         for begin in range(0, len(heard), CHUNK):
             part = heard[begin : begin + CHUNK]
@@ -92,9 +96,10 @@ def pull(project: Project, server: Server, *, everything: bool = False, allow_ch
             memory.note((one.sample, *one.mark) for one in part if one.sample in taken)
             waiting += [one for one in part if one.sample not in taken]
         # What could not be taken in is read again: the next pull begins no later than there.
-        times = [one.task.updated for one in waiting] or [task.updated for task in tasks]
+        again = [one.task.updated for one in waiting] + [task.updated for task, _ in damaged]
+        times = again or [task.updated for task in tasks]
         if times:
-            until = min(times) if waiting else max(times)
+            until = min(times) if again else max(times)
             memory.remember(Link(link.url, link.number, until.isoformat()))
         return done
 
@@ -105,18 +110,39 @@ def _since(link: Link) -> str | None:
     return (datetime.fromisoformat(link.read_until) - OVERLAP).isoformat().replace("+00:00", "Z")
 
 
-def _deciding(tasks: Iterable[Task]) -> list[_Heard]:
+def _deciding(tasks: Iterable[Task], url: str, damaged: list[tuple[Task, str]]) -> list[_Heard]:
     """Of each sample the annotation that counts, the longest unchanged first: as they came about."""
     best: dict[SampleId, _Heard] = {}
     for task in tasks:
-        for a in task.annotations if task.sample is not None else ():
-            assert task.sample is not None
-            who = a["completed_by"]["id"] if isinstance(a["completed_by"], Mapping) else a["completed_by"]
-            result = a["result"] or []
-            one = _Heard(task.sample, a["id"], a["updated_at"], bool(a["was_cancelled"]), result, who, task)
-            if task.sample not in best or one.order > best[task.sample].order:
-                best[task.sample] = one
+        for annotation in task.annotations if task.sample is not None else ():
+            try:
+                one = _heard(task, annotation, url)
+            except BridgeError as error:
+                damaged.append((task, f"{task.sample} (task {task.number}): {error}"))
+                continue
+            if one.sample not in best or one.order > best[one.sample].order:
+                best[one.sample] = one
     return sorted(best.values(), key=lambda one: one.order[1:])
+
+
+def _heard(task: Task, annotation: Mapping[str, Any], url: str) -> _Heard:
+    who = annotation.get("completed_by")
+    who = who.get("id") if isinstance(who, Mapping) else who
+    updated = checked_field(annotation, "updated_at", str, url)
+    instant(updated, url)
+    result = annotation.get("result") or []
+    if not isinstance(result, list) or not all(isinstance(part, Mapping) for part in result):
+        raise strange(url, "result must be a list of objects")
+    return _Heard(
+        str(task.sample),
+        checked_field(annotation, "id", int, url),
+        updated,
+        bool(annotation.get("was_cancelled")),
+        result,
+        who if isinstance(who, int) else None,
+        task,
+        instant(updated, url),
+    )
 
 
 def _take(project: Project, part: Sequence[_Heard], allow_changed: bool, done: Pulled) -> set[SampleId]:
@@ -127,7 +153,7 @@ def _take(project: Project, part: Sequence[_Heard], allow_changed: bool, done: P
         where = f"task {one.task.number}, annotation {one.number}"
         try:
             answers.given.append(_given(project, one, where))
-        except (DataError, KeyError, TypeError, ValueError) as error:
+        except (DataError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             answers.broken.append(f"{one.sample} ({where}): {error}")
     ledger = project.ledger
     with ledger.together():

@@ -10,7 +10,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from urllib.parse import quote
 from lossrank.bridges.label_studio.client import Server, Unanswered
 from lossrank.bridges.label_studio.interface import FORMS, size_of
 from lossrank.bridges.label_studio.link import FOLDER, SAMPLE, Link, Memory, Task, tasks_of
+from lossrank.bridges.label_studio.reply import checked_field
 from lossrank.errors import BridgeError, ConfigError, DataError
 from lossrank.exchange import Question
 from lossrank.folder import FolderLock
@@ -55,6 +56,7 @@ def push(
     *,
     served_below: Path | None = None,
     anew: bool = False,
+    predictions: bool = True,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Pushed:
     """Bring every open question to the server. Repeated, or repeated after a kill, it adds only what is missing.
@@ -62,6 +64,7 @@ def push(
     Args:
         served_below: the server's document root; pictures below it are served from there, all others are uploaded.
         anew: make a new project on the server even though there was one.
+        predictions: send what the model says as pre-annotations; the order of the questions is sent in any case.
 
     Raises:
         DataError: no question is open.
@@ -71,6 +74,8 @@ def push(
     with FolderLock(project.layout.folder / FOLDER):
         memory = Memory(project.layout.folder, project.ledger)
         questions = project.questions()
+        if not predictions:
+            questions = [replace(question, prediction=None) for question in questions]
         if not questions:
             raise DataError(f"no question is open in {project.layout.folder}; select asks some")
         link = _patiently(lambda: _linked(project, memory, server, anew))
@@ -136,7 +141,7 @@ def _linked(project: Project, memory: Memory, server: Server, anew: bool) -> Lin
             "enable_empty_annotation": form.may_be_empty,
         },
     )
-    return memory.remember(Link(server.url, int(made["id"])))
+    return memory.remember(Link(server.url, checked_field(made, "id", int, server.url)))
 
 
 def _patiently(make: Callable[[], Link]) -> Link:
@@ -250,9 +255,12 @@ class _Pictures:
         number = self.link.number
         sent = {name: data for name, (_, data) in files.items()}
         done = self.server.upload(f"/api/projects/{number}/import", sent, commit_to_project="false")
-        rows = self.server.get(f"/api/projects/{number}/file-uploads", ids=json.dumps(done["file_upload_ids"]))
+        numbers = json.dumps(checked_field(done, "file_upload_ids", list, self.server.url))
+        rows = self.server.rows(f"/api/projects/{number}/file-uploads", "results", "file_uploads", ids=numbers)
         # The server puts a random part before a name. By name, never by place in its list, is a file known again.
-        found = {files[row["file"].rpartition("-")[2]][0]: f"/data/{row['file']}" for row in rows}
+        on_server = [checked_field(row, "file", str, self.server.url) for row in rows]
+        names = {file.rpartition("-")[2]: file for file in on_server}
+        found = {sample: f"/data/{names[name]}" for name, (sample, _) in files.items() if name in names}
         if len(found) != len(files):
             raise BridgeError(f"{self.server.url} took {len(found)} of {len(files)} pictures: is its disk full?")
         return found
@@ -261,8 +269,8 @@ class _Pictures:
         """The server serves a folder only to a project that has a storage there."""
         if self.storage:
             return
-        rows = self.server.get("/api/storages/localfiles", project=self.link.number)
-        if not any(row.get("path") == str(self.folder) for row in rows):
+        rows = self.server.rows("/api/storages/localfiles", "results", project=self.link.number)
+        if not any(isinstance(row, Mapping) and row.get("path") == str(self.folder) for row in rows):
             told = {"project": self.link.number, "path": str(self.folder), "title": "lossrank", "use_blob_urls": True}
             self.server.post("/api/storages/localfiles", told)
         self.storage = True
