@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lossrank import trust
 from lossrank.bridges.label_studio.client import Gone, Server
 from lossrank.bridges.label_studio.reply import checked_field, strange
 from lossrank.errors import BridgeError, RunError
 from lossrank.folder import append_line, write_atomic
 from lossrank.ledger import Ledger, SampleId
 from lossrank.parsing import read_json_object, read_rows
+from lossrank.trust import is_remembered, remember
 
 __all__ = [
     "FOLDER",
@@ -89,7 +89,7 @@ class Memory:
     def remember(self, link: Link) -> Link:
         """Write the link down."""
         write_atomic(self.folder / "link.json", json.dumps(vars(link)) + "\n")
-        trust.remember(self.folder.parent, [f"{TRUSTED} {link.url}"])
+        remember(self.folder.parent, [f"{TRUSTED} {link.url}"])
         return link
 
     def seen(self) -> dict[SampleId, tuple[int, str]]:
@@ -212,7 +212,7 @@ def is_confirmed(folder: Path, url: str) -> bool:
     The folder may be somebody else's. So an address counts if it is this machine, or if it was used here before.
     """
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "127.0.0.1", "::1") or trust.is_remembered(folder, f"{TRUSTED} {url}")
+    return host in ("localhost", "127.0.0.1", "::1") or is_remembered(folder, f"{TRUSTED} {url}")
 
 
 def _mark(ledger: Ledger) -> str:
