@@ -13,24 +13,6 @@ from lossrank.config import recipe_parser
 __all__ = ["parser_of", "spelled"]
 
 TAKES_RECIPE = frozenset({"run"})
-# Options that take no value.
-FLAGS = frozenset(
-    {
-        "print_config",
-        "more",
-        "allow_unasked",
-        "allow_changed",
-        "revise",
-        "keep_good",
-        "allow_different",
-        "selection_only",
-        "anew",
-        "no_predictions",
-        "everything",
-        "full",
-        "trust",
-    }
-)
 SEVERAL = frozenset({"set"})  # options that take several values, each a text
 # Arguments without a name that come last, and how many of them.
 LAST: dict[tuple[str, str], tuple[str, type]] = {
@@ -68,12 +50,13 @@ def parser_of(commands: Mapping[str, Callable[..., int]], arguments: Sequence[st
 def _learn(command: ArgumentParser, name: str, function: Callable[..., int]) -> None:
     """Give a command the arguments of its function."""
     last = {argument: count for (of, argument), count in LAST.items() if of == name}
-    takes = inspect.signature(function).parameters.keys()
-    command.add_function_arguments(function, as_group=False, as_positional=True, skip={*FLAGS, *SEVERAL, *last})
-    for flag in sorted(FLAGS & takes):
+    takes = inspect.signature(function).parameters
+    flags = {name for name, parameter in takes.items() if parameter.annotation in (bool, "bool")}
+    command.add_function_arguments(function, as_group=False, as_positional=True, skip={*flags, *SEVERAL, *last})
+    for flag in sorted(flags):
         spellings = dict.fromkeys((f"--{flag}", f"--{flag.replace('_', '-')}"))
         command.add_argument(*spellings, action="store_true", help=_meaning(function, flag))
-    for option in sorted(SEVERAL & takes):
+    for option in sorted(SEVERAL & takes.keys()):
         command.add_argument(f"--{option}", nargs="+", type=str, help=_meaning(function, option))
     for argument, (count, kind) in last.items():
         command.add_argument(argument, nargs=count, type=kind, help=_meaning(function, argument))

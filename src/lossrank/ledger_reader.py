@@ -114,6 +114,18 @@ class LedgerReader:
                 for undone in Undone(self, undo.undoes or 0, until, undo.number):
                     yield replace(undo, sample=undone.sample, undoes=undone.number)
 
+    def standing(self) -> Iterator[Event]:
+        """Every answer, correction and skip that was not taken back, oldest first."""
+        kinds = "kind IN ('answer', 'revise', 'skip')"
+        for *row, _ in self._stream(f"SELECT {COLUMNS} FROM {self._live()} WHERE {kinds} ORDER BY number"):
+            yield self._event(row)
+
+    def last_source(self) -> str | None:
+        """Who gave the latest answer, correction or skip; None before the first."""
+        kinds = "+kind IN ('answer', 'revise', 'skip')"
+        rows = self._rows(f"SELECT source FROM event WHERE {kinds} ORDER BY number DESC LIMIT 1")
+        return rows[0][0] if rows else None
+
     def corrections(self, latest: int) -> list[Correction]:
         """The latest corrections, and what was taken back, the newest first."""
         found: list[Correction] = []

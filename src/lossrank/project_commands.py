@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
 from lossrank.console import bold, console
-from lossrank.errors import ConfigError, DataError
-from lossrank.exchange import Question, Vocabulary
+from lossrank.errors import ConfigError
+from lossrank.exchange import Question
 from lossrank.picture_files import Listing, look_below
 from lossrank.project import Project
 from lossrank.project.terminal import SHOWN, counts, expected, questions_table, rounds_table
@@ -135,7 +134,7 @@ def select_batch(
     return 0
 
 
-def export(project: Path, out: Path, format: str | None = None) -> int:
+def export(project: Path, out: Path, format: str | None = None, answers: bool = False) -> int:
     """Write the open questions, with what the model says of each, for a tool or a person to answer.
 
     Args:
@@ -143,9 +142,13 @@ def export(project: Path, out: Path, format: str | None = None) -> int:
         out: a .csv, .jsonl or .json file, or a folder for class folders; a file with answers in it is never
             overwritten.
         format: csv, jsonl, folders, coco or points, where the name does not tell.
+        answers: write the collected answers and skips instead, with who gave them and when.
     """
     with Project.open(project) as opened:
-        count = opened.export(out, format)
+        count = opened.export_answers(out, format) if answers else opened.export(out, format)
+    if answers:
+        console.print(f"{count} answers and skips are in", bold(out))
+        return 0
     console.print(f"{count} questions, the one to answer first in front, are in", bold(out))
     _print_answering(project, out)
     return 0
@@ -224,7 +227,7 @@ def revise(project: Path, sample: str, answer: str, source: str = "command line"
         source: who corrects.
     """
     with Project.open(project) as opened:
-        opened.revise({sample: _answer(answer, opened.vocabulary)}, source)
+        opened.revise({sample: opened.vocabulary.parse(answer)}, source)
     console.print(f"{sample} is now {answer}")
     return 0
 
@@ -281,15 +284,6 @@ def write_page_of(project: Path, out: Path | None) -> int:
         page = write_project_page(opened, out or project / "report.html")
     console.print("Open", bold(page))
     return 0
-
-
-def _answer(text: str, vocabulary: Vocabulary) -> Any:
-    if vocabulary.task == "classification":
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise DataError(f"{text!r} is no JSON; an answer of task {vocabulary.task!r} is") from None
 
 
 def _tell(spinner: Spinner, stage: str) -> None:

@@ -76,7 +76,7 @@ def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger
         ("have ids that the project does not know", lambda g: g.sample not in added),
         (
             "are about samples never asked (--allow_unasked takes them)",
-            lambda g: g.sample not in asked and not (allowed.unasked and g.skipped is None),
+            lambda g: g.sample not in asked and not allowed.unasked,
         ),
         (
             "are about pictures that are gone or changed since they were asked (--allow_changed takes them)",
@@ -108,7 +108,7 @@ def _one_each(answers: Answers, added: set[SampleId], found: SortedOut) -> dict[
     for given in answers.given:
         sample = given.sample if given.sample in added else _plain(given.sample)
         sample = sample if sample in added else given.sample
-        given = Given(sample, given.answer, given.where, given.skipped)
+        given = replace(given, sample=sample)
         before = one.setdefault(sample, given)
         if (before.answer, before.skipped is None) != (given.answer, given.skipped is None):
             twice[sample] = f"{sample} ({before.where}: {_words(before)}; {given.where}: {_words(given)})"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lossrank.config import Recipe, load_recipe
 from lossrank.errors import DataError, LedgerError, listed
-from lossrank.exchange import Answers, Given, Question, Vocabulary, read_answers, write_questions
+from lossrank.exchange import Answers, Given, Question, Vocabulary, read_answers, write_answers, write_questions
 from lossrank.folder import FolderLock
 from lossrank.ledger import Event, Ledger, SampleId
 from lossrank.picture_files import found_below, visible
 from lossrank.project.answered_files import refuse_answered
 from lossrank.project.checks import Refusals, digests_of, sorted_out
+from lossrank.project.collected import collected, refuse_other_answers
 from lossrank.project.layout import Layout
+from lossrank.project.matching import matched
+from lossrank.project.placed import placed, require_inside
 from lossrank.project.status import Status, status_of
 from lossrank.requirements import require_count, require_strings
 from lossrank.trust import check_trusted
@@ -213,6 +216,23 @@ class Project:
         self.layout.require_pictures()
         refuse_answered(Path(path), self.vocabulary, self.layout.images, form)
 
+    def export_answers(self, path: str | Path, form: str | None = None) -> int:
+        """Write the current answers, and the skips, to a file or into class folders; returns how many.
+
+        With each answer stands who gave it and when. `ingest` of the file into another project of the same pictures,
+        with `allow_unasked`, gives the same answers, sources and skips. A file that holds nothing else is replaced.
+
+        Raises:
+            DataError: there are none, or the file holds something else.
+            ConfigError: a format that does not fit the task.
+        """
+        answers = collected(self.ledger)
+        if not answers:
+            raise DataError(f"{self.layout.folder} has no answers yet")
+        refuse_other_answers(Path(path), self.vocabulary, answers, form)
+        write_answers(Path(path), answers, self.vocabulary, self.layout.images, form)
+        return len(answers)
+
     def ingest(
         self,
         answers: str | Path | Mapping[SampleId, Any] | Answers,
@@ -228,7 +248,7 @@ class Project:
 
         Args:
             answers: a file, class folders, a mapping of id to answer, or what a reader made of another format.
-            source: who answered; the file's name if not given.
+            source: who answered; if not given, as the file says for each answer, else the file's name.
             allow_unasked: take answers about pictures that were never asked.
             allow_changed: take answers about pictures that are gone, or have changed since they were asked.
             revise: take another answer than the known one as a correction.
@@ -237,11 +257,15 @@ class Project:
         Raises:
             DataError: something cannot be taken in; every kind of trouble is listed, and nothing was written.
         """
+        name = "python"
         if isinstance(answers, str | Path):
-            source = source or Path(answers).name
+            name = Path(answers).name
             answers = read_answers(Path(answers), self.vocabulary, form)
         elif isinstance(answers, Mapping):
             answers = _from_mapping(answers, self.vocabulary)
+        if source is not None:
+            answers = replace(answers, given=[replace(given, source=source) for given in answers.given])
+        answers = placed(matched(answers, self.ledger), self.layout)
         allowed = Refusals(unasked=allow_unasked, changed=allow_changed, other=revise)
         digests = digests_of(answers, self.layout, self.ledger)
         with self.ledger.together():  # nobody else's answer comes between the check and the writing
@@ -250,7 +274,7 @@ class Project:
                 raise DataError(
                     f"{found.told()}. Nothing was taken in; --keep_good takes in the {len(found.good)} good ones"
                 )
-            return self._write(found.good, source or "python", digests, found.trouble_lines())
+            return self._write(found.good, source or name, digests, found.trouble_lines())
 
     def _write(
         self, good: Sequence[Given], source: str, digests: Mapping[SampleId, str], left_out: list[str]
@@ -263,8 +287,10 @@ class Project:
             ledger.ask(None, unasked, f"{UNASKED} {source}", {i: digests[i] for i, _ in unasked if i in digests})
         new = {i: answer for i, answer in answers.items() if i not in current}
         corrected = {i: answer for i, answer in answers.items() if i in current and current[i] != answer}
-        ledger.answer(new, source)
-        ledger.revise_all(corrected, source)
+        sources = {given.sample: given.source or source for given in good}
+        for who in dict.fromkeys(sources.values()):
+            ledger.answer({i: answer for i, answer in new.items() if sources[i] == who}, who)
+            ledger.revise_all({i: answer for i, answer in corrected.items() if sources[i] == who}, who)
         known = ledger.skipped(ids)
         skips = {g.sample: g.skipped for g in good if g.skipped and g.sample not in current}
         ledger.skip_each({i: why for i, why in skips.items() if known.get(i) != why})
@@ -286,7 +312,10 @@ class Project:
             DataError: an answer is none that the task knows.
             LedgerError: a sample has no answer yet.
         """
-        self.ledger.revise_all({i: self.vocabulary.checked(answer) for i, answer in answers.items()}, source)
+        checked = {i: self.vocabulary.checked(answer) for i, answer in answers.items()}
+        for sample, answer in checked.items():
+            require_inside(sample, answer, self.layout)
+        self.ledger.revise_all(checked, source)
 
     def undo(self, ids: Sequence[SampleId] | None = None, source: str = "python") -> Sequence[Event]:
         """Take back the latest answer, correction, skip or retirement of these samples, or all answers, corrections,

@@ -66,7 +66,7 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
         batches=ledger.batches(),
         rounds=rounds,
         forecast=forecast,
-        next=_next(layout, open_questions, labelled, never_asked, rounds, forecast),
+        next=_next(layout, open_questions, labelled, never_asked, rounds, forecast, ledger.last_source()),
     )
 
 
@@ -92,8 +92,11 @@ def _next(
     never_asked: int,
     rounds: Sequence[dict[str, Any]],
     forecast: Forecast | None,
+    source: str | None,
 ) -> str:
     where = quote(str(layout.folder))
+    if open_questions and (source or "").startswith("Label Studio"):
+        return f"answer {open_questions} open questions in Label Studio, then lossrank label-studio sync {where}"
     if open_questions:
         return (
             f"answer {open_questions} open questions, in the file that they were written to or in one that "
@@ -108,4 +111,5 @@ def _next(
         )
     if forecast is not None and forecast.high <= 0:
         return "the next batch is not expected to bring anything: a good moment to stop"
-    return f"choose the next batch: lossrank select {where}"
+    then = f", then lossrank label-studio push {where}" if (source or "").startswith("Label Studio") else ""
+    return f"choose the next batch: lossrank select {where}{then}"
