@@ -192,6 +192,8 @@ def _write(path: Path, images: Sequence[Any], annotations: Sequence[Any], vocabu
 
 
 def _size(file: Path) -> dict[str, int]:
+    from lossrank.decoding import UnreadableSample, upright_size  # NumPy and Pillow: --help needs none
+
     from lossrank.decoding import UnreadableSample, upright_size  # Pillow and NumPy, for pictures alone
 
     try:

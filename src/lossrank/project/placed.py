@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lossrank.decoding import UnreadableSample, upright_size
 from lossrank.errors import DataError
 from lossrank.exchange import Answers
 from lossrank.ledger import SampleId
@@ -42,6 +41,8 @@ def require_inside(sample: SampleId, answer: Sequence[Any], layout: Layout) -> N
     places = [row[:2] for row in answer if task == "counting" or row[2]] if task in ("pose", "counting") else []
     if not places:
         return
+    from lossrank.decoding import UnreadableSample, upright_size  # NumPy and Pillow: --help needs none
+
     try:
         width, height = upright_size(layout.images / sample)
     except UnreadableSample:  # gone or damaged: its digest says so
