@@ -8,12 +8,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lossrank.ledger
 from lossrank.errors import LedgerError
 from lossrank.ledger import Choice, Ledger
 
@@ -171,6 +173,81 @@ def test_what_was_taken_back_is_open_again_and_stays_in_history(ledger: Ledger) 
     with pytest.raises(LedgerError, match="'b' has no answer, correction, skip or retirement to take back"):
         ledger.undo(["b"], "ann")
     assert [e.kind for e in ledger.history()][2:] == ["answer", "skip", "undo", "undo", "answer"]
+
+
+def test_undo_takes_back_every_kind_that_one_command_wrote_and_nothing_else(ledger: Ledger) -> None:
+    ledger.ask(0, [(name, None) for name in "abcde"], "initial")
+    ledger.answer({"a": 1}, "file")
+    with ledger.together():
+        ledger.answer({"b": 1}, "file")
+        ledger.revise("a", 2, "file")
+        ledger.skip(["c"], "dark")
+        ledger.retire(["d"], "not ours")
+        ledger.ask(1, [("f", None)], "answered unasked")
+    taken = ledger.undo(None, "ann")
+    assert [(e.kind, e.sample) for e in taken] == [("answer", "b"), ("revise", "a"), ("skip", "c"), ("retire", "d")]
+    assert (len(taken), taken[0].sample, taken[-1].sample) == (4, "b", "d")
+    assert ledger.labelled() == {"a": 1}
+    assert (ledger.skipped(), ledger.retired()) == ({}, {})
+    assert ledger.open_questions() == ("b", "c", "d", "e", "f")
+    undone = [(e.sample, e.undoes) for e in ledger.history() if e.kind == "undo"]
+    assert undone == [(e.sample, e.number) for e in taken]
+
+
+def test_commands_that_follow_within_one_microsecond_are_two(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Still(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Still:
+            return cls(2026, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(lossrank.ledger, "datetime", Still)
+    ledger.ask(0, [("a", None), ("b", None)], "initial")
+    ledger.answer({"a": 1}, "file")
+    ledger.answer({"b": 1}, "file")
+    assert [e.sample for e in ledger.undo(None, "ann")] == ["b"]
+
+
+def test_a_sample_taken_back_alone_is_not_taken_back_again_with_its_command(ledger: Ledger) -> None:
+    ledger.ask(0, [(name, None) for name in "abc"], "initial")
+    ledger.answer({"a": 1, "b": 1, "c": 1}, "file")
+    ledger.undo(["b"], "ann")
+    assert ledger.labelled() == {"a": 1, "c": 1}
+    assert [e.sample for e in ledger.undo(None, "ann")] == ["a", "c"]
+    assert ledger.labelled() == {}
+    ledger.answer({"b": 2}, "again")
+    assert ledger.labelled() == {"b": 2}
+    with pytest.raises(LedgerError, match="'a' has no answer"):
+        ledger.undo(["a"], "ann")
+
+
+def test_corrections_state_the_answer_that_stood_before(ledger: Ledger) -> None:
+    ledger.ask(0, [("a", None), ("b", None)], "initial")
+    ledger.answer({"a": "cat", "b": "cat"}, "file")
+    ledger.revise("a", "dog", "ann")
+    ledger.undo(None, "ann")
+    ledger.revise("a", "cow", "bob")
+    told = [(c.sample, c.undone, c.before, c.after) for c in ledger.corrections(20)]
+    assert told == [("a", False, "cat", "cow"), ("a", True, "dog", "cat"), ("a", False, "cat", "dog")]
+    assert [c.after for c in ledger.corrections(1)] == ["cow"], "the latest"
+
+
+def test_methods_that_take_ids_read_those_samples_alone(ledger: Ledger) -> None:
+    ledger.add(list("abcd"), "init")
+    ledger.ask(0, [("a", 1.0), ("b", None)], "entropy", {"a": "digest"})
+    ledger.answer({"a": 1, "b": 2}, "file")
+    ledger.revise("a", 3, "file")
+    assert ledger.added(["a", "z"]) == {"a"}
+    assert ledger.asked(ids=["a", "c"]) == {"a"}
+    assert ledger.labelled(ids=["a", "c"]) == {"a": 3}
+    assert ledger.first_answers(["a"]) == {"a": 1}
+    assert ledger.digests(["a", "b"]) == {"a": "digest"}
+    assert ledger.reasons(["a", "c"]) == {"a": "entropy"}
+
+
+def test_ids_that_are_not_utf8_are_one_error(ledger: Ledger) -> None:
+    with pytest.raises(LedgerError, match="is not UTF-8"):
+        ledger.add(["a\udcff.png"], "init")
+    assert ledger.added() == set()
 
 
 def test_calls_together_are_kept_or_lost_together(ledger: Ledger) -> None:

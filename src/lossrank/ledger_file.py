@@ -62,7 +62,7 @@ def open_file(path: Path) -> Opened:
             except BaseException:
                 opened.close()
                 raise
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, UnicodeDecodeError, OSError) as error:  # a message of SQLite may quote what it found
         raise LedgerError(f"{path} cannot be opened as a ledger: {error}") from error
     return opened
 

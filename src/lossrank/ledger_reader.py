@@ -191,23 +191,23 @@ class LedgerReader:
             self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (sample TEXT PRIMARY KEY) WITHOUT ROWID")
             self._connection.execute("DELETE FROM wanted")
             self._connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", ((sample,) for sample in ids))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
         return " AND sample IN (SELECT sample FROM wanted)"
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         try:
             return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
 
     def _stream(self, query: str, *values: Any) -> Iterator[Any]:
         try:
             yield from self._connection.execute(query, values)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error: sqlite3.Error) -> LedgerError:
+    def _unreadable(self, error: Exception) -> LedgerError:
         return LedgerError(f"{self.path} could not be read: {error}. Bring it back from a copy if it is damaged")
 
     def _decoder(self) -> Any:
