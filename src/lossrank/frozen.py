@@ -34,8 +34,8 @@ from lossrank.models.heads import MapHead, VectorHead
 from lossrank.models.resnet50 import load_trunk
 from lossrank.models.trunks import TRUNKS, LayerMaps
 from lossrank.models.weights import read_weights
+from lossrank.parsing import read_json_object
 from lossrank.pool import Pool, Transform
-from lossrank.regular import read_file
 from lossrank.runtime import Runtime
 from lossrank.sources import InMemory, Targets, gather
 
@@ -260,7 +260,7 @@ def _reserved(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.me
 
 def _progress(folder: Path) -> dict[str, Any]:
     path = folder / "progress.json"
-    return json.loads(read_file(path)) if path.exists() else {"rows": 0, "unreadable": {}}
+    return read_json_object(path) if path.exists() else {"rows": 0, "unreadable": {}}
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Ledger(LedgerReader):
         if not create and not (path.exists() and path.stat().st_size):
             raise LedgerError(
                 f"{path} is {'empty' if path.exists() else 'missing'}: it holds the questions and answers, and no new "
-                f"one is made in its place. Bring it back from a copy, or, if {path.parent} was never used, run init "
+                f"one is made in its place. Bring it back from a copy, or, of a project that was never used, run init "
                 "again"
             )
         return cls(open_file(path), path)

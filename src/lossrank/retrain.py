@@ -49,7 +49,7 @@ def retrain(
     check_trusted(folder, recipe, trust)
     experiment = assemble(dataclasses.replace(recipe, predictor={}), data)
     metric = experiment.task.metric()
-    with FolderLock(folder), Ledger.open(folder / "ledger.sqlite") as ledger:
+    with FolderLock(folder), Ledger.open(folder / "ledger.sqlite", create=False) as ledger:
         finished = len(read_rows(folder / "rounds.jsonl"))
         rows = read_rows(folder / SELECTION)
         for number in range(len(rows), finished):

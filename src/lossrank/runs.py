@@ -122,7 +122,7 @@ def _folder(recipe: Recipe, out: Path) -> Iterator[tuple[Ledger, list[dict[str, 
         write_atomic(out / "environment.json", json.dumps(environment() | {"format": FORMAT}, indent=2))
         write_atomic(told, dump_recipe(recipe))
     remember(out, imports_of(recipe).values())
-    with Ledger.open(out / "ledger.sqlite") as ledger:
+    with Ledger.open(out / "ledger.sqlite", create=not (out / "rounds.jsonl").exists()) as ledger:
         yield ledger, read_rows(out / "rounds.jsonl", ("round",))
 
 

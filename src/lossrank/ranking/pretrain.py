@@ -6,8 +6,8 @@ batches of 256, 400 epochs of 360,000 lists. `fast_settings` reaches a lower err
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -19,9 +19,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save
 
 from lossrank.errors import ConfigError, RunError
+from lossrank.folder import write_atomic
+from lossrank.parsing import read_json_object
 from lossrank.ranking.pretrain_settings import PretrainSettings, fast_settings
 from lossrank.ranking.sorter_training import SorterTraining
-from lossrank.regular import read_file
 
 __all__ = ["PretrainSettings", "fast_settings", "pretrain_command", "pretrain_sorter"]
 
@@ -100,11 +101,11 @@ def pretrain_sorter(
             state.seconds += clock() - began
             # Weights first: whoever is killed in between repeats the epoch and writes the same weights again.
             if improved:
-                _write(out, save(state.weights(), metadata={"settings": json.dumps(asdict(settings))}))
+                write_atomic(out, save(state.weights(), metadata={"settings": json.dumps(asdict(settings))}))
             _write_state(resume, state.snapshot())
             bar.update(task, completed=state.epoch, l1=f"L1 {state.best:.4f}")
     card = state.card(load_file(out))
-    _write(out.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+    write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
     resume.unlink()
     return card
 
@@ -112,24 +113,17 @@ def pretrain_sorter(
 def _finished(settings: PretrainSettings, out: Path) -> dict[str, Any]:
     """The card of a training that is done; weeks of somebody's work are never written over."""
     path = out.with_suffix(".json")
-    card: dict[str, Any] = json.loads(read_file(path)) if path.exists() else {}
+    card = read_json_object(path) if path.exists() else {}
     found = {name: card.get(name) for name in asdict(settings)}
     if found != asdict(settings):
         raise RunError(f"{out} holds a finished sorter of {found}; asked for {asdict(settings)}. Choose another file")
     return card
 
 
-def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
 def _write_state(path: Path, state: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    torch.save(state, part)
-    os.replace(part, path)
+    data = io.BytesIO()
+    torch.save(state, data)
+    write_atomic(path, data.getvalue())
 
 
 def _bar(shown: bool) -> Progress:
