@@ -164,6 +164,17 @@ def test_mutual_information() -> None:
     assert found.tolist() == pytest.approx([math.log(2), 0.0, 0.6109 - 0.5091], abs=1e-4)
 
 
+def test_mutual_information_keeps_an_order_where_every_pass_is_sure() -> None:
+    """Passes give a rare class a and 3 a, 2 a on average: to first order a (log(1/2) + 3 log(3/2)) / 2."""
+    odds = torch.tensor([1e-3, 1e-7, 1e-10, 1e-15])
+    passes = torch.stack([torch.stack([odds, 1 - odds], 1), torch.stack([3 * odds, 1 - 3 * odds], 1)])
+    found = mutual_information(passes)
+    expected = odds.double() * (math.log(1 / 2) + 3 * math.log(3 / 2)) / 2
+    torch.testing.assert_close(found[1:], expected[1:], rtol=1e-4, atol=1e-18)
+    assert (found.diff() < 0).all()
+    assert mutual_information(torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])).tolist() == [0.0]
+
+
 class Torn(nn.Module):
     """Drops each of two inputs half of the time, and adds them up for class y: 1 and -1 contradict each other."""
 

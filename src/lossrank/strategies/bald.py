@@ -14,6 +14,7 @@ from lossrank.pool import Batch
 from lossrank.signals import Signals
 from lossrank.strategies.base import Scene
 from lossrank.strategies.ranked import Ranked
+from lossrank.tasks.softmax import widest
 
 __all__ = ["Bald", "mutual_information"]
 
@@ -53,10 +54,13 @@ class Bald(Ranked):
 
 
 def mutual_information(probabilities: Tensor) -> Tensor:
-    """[batch] entropy of the mean prediction minus mean entropy, of probabilities [passes, batch, classes]; in nats."""
-    return _entropy(probabilities.mean(0)) - _entropy(probabilities).mean(0)
+    """[batch] entropy of the mean prediction minus mean entropy, of probabilities [passes, batch, classes]; in nats.
 
-
-def _entropy(p: Tensor) -> Tensor:
-    entropy: Tensor = -torch.special.xlogy(p, p).sum(-1)
-    return entropy
+    It is the mean divergence of the passes from their mean, and is summed as such, in terms that are never negative: the
+    difference of two entropies is noise where every pass is sure.
+    """
+    p = probabilities.to(widest(probabilities))
+    mean = p.mean(0)
+    change = torch.where(mean > 0, p / torch.where(mean > 0, mean, 1.0) - 1, 0.0)
+    divergence: Tensor = mean * (torch.special.xlog1py(1 + change, change) - change)
+    return divergence.sum(-1).mean(0)
