@@ -110,7 +110,7 @@ def test_select_refuses_more_than_there_is(
 ) -> None:
     labelled, unlabelled = pictures
     assert main(["select", str(labelled), str(unlabelled), "--n", "41", "--out", str(tmp_path / "x.csv")]) == 2
-    assert "between 1 and the 40" in capsys.readouterr().err
+    assert "n must be an integer <= 40, the images in" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
 
 

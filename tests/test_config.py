@@ -45,9 +45,9 @@ def test_rounds_count_the_training_with_all_the_labels() -> None:
         ({"train": {"epochs": "many"}}, "train.epochs"),
         ({"task": "knitting"}, "classification"),
         ({"train": 3}, "fields of its own"),
-        ({"budget": {"initial": 50, "final": 40}}, "budget.final is 40; possible is 50 or more"),
-        ({"budget": {"step": 0}}, "budget.step is 0; possible is 1 or more"),
-        ({"train": {"lr": 0.0}}, "train.lr is 0.0"),
+        ({"budget": {"initial": 50, "final": 40}}, "budget.final must be an integer >= 50, got 40"),
+        ({"budget": {"step": 0}}, "budget.step must be an integer >= 1, got 0"),
+        ({"train": {"lr": 0.0}}, "train.lr must be a finite number > 0, got 0.0"),
     ],
 )
 def test_a_bad_recipe_says_what_is_possible(mapping: dict[str, object], message: str) -> None:

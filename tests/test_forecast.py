@@ -69,7 +69,7 @@ def test_eight_of_ten_intervals_hold_on_simulated_curves(noise: float) -> None:
         ([1, 2, 3], [0.1, 0.2], 1, "3 numbers of labels and 2 values"),
         ([4, 3, 2, 1], [0.1, 0.2, 0.3, 0.4], 1, "ascending"),
         ([1, 2, 3, 4], [0.1, float("nan"), 0.3, 0.4], 1, "finite"),
-        ([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4], 0, "next_labels is 0"),
+        ([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4], 0, "next_labels must be an integer >= 1, got 0"),
     ],
 )
 def test_bad_curves_are_refused(labels: list[int], metric: list[float], more: int, message: str) -> None:

@@ -257,7 +257,7 @@ def test_what_does_not_fit_is_refused_with_names() -> None:
         in_memory().batches(["cat", "cow", "hen"])
     with pytest.raises(DataError, match="ids is the string 'cat'"):
         in_memory().batches("cat")
-    with pytest.raises(ConfigError, match="batch_size is 0"):
+    with pytest.raises(ConfigError, match="batch_size must be an integer >= 1, got 0"):
         in_memory().batches(batch_size=0)
 
     class Ragged(Numbers):

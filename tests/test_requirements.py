@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from lossrank import Ledger, Project
+from lossrank import Ledger, LossPredictor, Pool, Project, Recipe, attach
+from lossrank.config import BudgetRecipe, TrainRecipe
 from lossrank.errors import ConfigError, LedgerError
+from lossrank.ranking.pretrain import pretrain_command
 from lossrank.requirements import require_count, require_number, require_strings
+from lossrank.select_commands import select_once
+from lossrank.sweep import sweep
 
 
 @pytest.fixture
@@ -82,3 +87,49 @@ def test_names_and_counts_of_a_project(project: Project, tmp_path: Path) -> None
     assert not (tmp_path / "other").exists()
     with pytest.raises(ConfigError, match="n must be an integer >= 1, got 0"):
         project.select(0)
+
+
+COUNTS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "fit(steps)": (lambda bad: fitted(steps=bad), "steps"),
+    "fit(list_size)": (lambda bad: fitted(list_size=bad), "list_size"),
+    "fit(lists)": (lambda bad: fitted(lists=bad), "lists"),
+    "select(n)": (lambda bad: fitted().select([(["a", "b"], torch.rand(2, 3))], bad), "n"),
+    "Pool.batches": (lambda bad: Pool(torch.zeros(2, 1), ["a", "b"]).batches(batch_size=bad), "batch_size"),
+    "sweep(processes)": (lambda bad: sweep([], processes=bad), "jobs"),
+    "train.epochs": (lambda bad: Recipe(train=TrainRecipe(epochs=bad)), "train.epochs"),
+    "budget.step": (lambda bad: Recipe(budget=BudgetRecipe(step=bad)), "budget.step"),
+    "pretrain": (lambda bad: pretrain_command(4, threads=bad), "threads"),
+    "select L U": (lambda bad: select_once(Path("l"), Path("u"), Path("o.csv"), n=bad), "n"),
+}
+
+
+def fitted(**options: Any) -> LossPredictor:
+    """A predictor that was fitted for one step."""
+    predictor = attach(torch.nn.Sequential(torch.nn.Linear(3, 2)), "0")
+    batches = [(torch.rand(8, 3), torch.zeros(8, dtype=torch.long))]
+    loss = torch.nn.functional.cross_entropy
+    predictor.fit(batches, lambda out, y: loss(out, y, reduction="none"), **{"steps": 1, "list_size": 4, **options})
+    return predictor
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("bad", [0, -1, 1.5, "3"], ids=repr)
+def test_a_count_is_a_whole_number_of_at_least_1(name: str, bad: Any) -> None:
+    call, argument = COUNTS[name]
+    with pytest.raises(ConfigError, match=rf"{argument} must be an integer >= 1, got"):
+        call(bad)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda bad: fitted(lr=bad), "lr"),
+        (lambda bad: Recipe(train=TrainRecipe(lr=bad)), r"train\.lr"),
+        (lambda bad: Recipe(train=TrainRecipe(clip=bad)), r"train\.clip"),
+    ],
+    ids=["fit(lr)", "train.lr", "train.clip"],
+)
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, "0.1"], ids=repr)
+def test_a_rate_is_a_finite_number_above_0(call: Callable[[Any], object], argument: str, bad: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"{argument} must be a finite number > 0, got"):
+        call(bad)

@@ -27,6 +27,7 @@ from lossrank.project_commands import (
     undo,
     write_page_of,
 )
+from lossrank.requirements import require_count
 from lossrank.trust import check_given
 
 __all__ = ["main"]
@@ -71,6 +72,8 @@ def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> int:
         seeds: paired repetitions.
         jobs: runs at a time.
     """
+    require_count("seeds", seeds)
+    require_count("jobs", jobs)
     from lossrank.commands import run_demo
 
     return run_demo(out, seeds, jobs)
@@ -153,7 +156,7 @@ def select(
         raise ConfigError(f"{what} of a project; two folders have none")
     from lossrank.select_commands import select_once
 
-    return select_once(folder, unlabelled, out or Path("next.csv"), n or 100, **given)
+    return select_once(folder, unlabelled, out or Path("next.csv"), 100 if n is None else n, **given)
 
 
 def strategies() -> int:
@@ -206,6 +209,8 @@ def sweep(
     """
     whole = load_recipe(recipe)
     check_given(recipe, whole, {}, trust)
+    require_count("seeds", seeds)
+    require_count("jobs", jobs)
     from lossrank.commands import run_sweep
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]

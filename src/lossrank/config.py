@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from lossrank.errors import ConfigError, unknown_name
 from lossrank.parsing import check_aliases, read_yaml_mapping
+from lossrank.requirements import require_count, require_number
 
 __all__ = [
     "BudgetRecipe",
@@ -165,12 +166,18 @@ class Recipe:
             ("train.batch_size", train.batch_size, 1),
             ("train.eval_batch_size", train.eval_batch_size, 1),
         ):
-            if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}; possible is {least} or more")
-        if not train.lr > 0:
-            raise ConfigError(f"train.lr is {train.lr}; possible is a number above 0")
-        if train.clip is not None and not train.clip > 0:
-            raise ConfigError(f"train.clip must be a number above 0 or null, got {train.clip}")
+            if value is not None:
+                require_count(name, value, least)
+        require_number("train.lr", train.lr, 0, above=True)
+        if train.clip is not None:
+            require_number("train.clip", train.clip, 0, above=True)
+        for name, rate in (
+            ("train.momentum", train.momentum),
+            ("train.weight_decay", train.weight_decay),
+            ("train.gamma", train.gamma),
+        ):
+            require_number(name, rate, 0)
+        require_count("train.padding", train.padding, 0)
         if self.max_memory is not None:
             bytes_of(self.max_memory)
 

@@ -69,7 +69,7 @@ def _checked(
     if len(labels) < LEAST:
         raise ConfigError(f"a forecast needs {LEAST} points of the learning curve or more; there are {len(labels)}")
     if next_labels < 1:
-        raise ConfigError(f"next_labels is {next_labels}; possible is 1 or more")
+        raise ConfigError(f"next_labels must be an integer >= 1, got {next_labels!r}")
     x, y = np.asarray(labels, dtype=np.float64), np.asarray(metric, dtype=np.float64)
     if x[0] < 1 or (np.diff(x) <= 0).any() or not np.isfinite(y).all():
         raise ConfigError("a learning curve has ascending numbers of labels, from 1 on, and finite values")

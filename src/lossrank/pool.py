@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
+from lossrank.requirements import require_count
 from lossrank.sources import (
     Batch,
     InMemory,
@@ -152,8 +153,7 @@ class Pool:
             ConfigError: a batch size below 1, or shuffling without a generator.
         """
         ids = self.ids if ids is None else ids
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; possible is 1 or more")
+        require_count("batch_size", batch_size)
         self._check_known(ids)
         if self._answers is not None:
             self._answers.check(ids)

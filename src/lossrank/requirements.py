@@ -9,7 +9,7 @@ from typing import Any
 
 from lossrank.errors import ConfigError
 
-__all__ = ["require_choices", "require_count", "require_number", "require_strings"]
+__all__ = ["require_choices", "require_count", "require_number", "require_share", "require_strings"]
 
 
 def require_strings(name: str, values: Iterable[str]) -> list[str]:
@@ -74,3 +74,14 @@ def require_number(
         high = "" if most == math.inf else f"{' and' if low else ''} <= {most:g}"
         raise ConfigError(f"{name} must be a finite number{low}{high}, got {value!r}")
     return number
+
+
+def require_share(name: str, value: Any) -> float:
+    """A number between 0 and 1, neither of them.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if isinstance(value, bool | str) or not hasattr(value, "__float__") or not 0 < float(value) < 1:
+        raise ConfigError(f"{name} must be a number > 0 and < 1, got {value!r}")
+    return float(value)

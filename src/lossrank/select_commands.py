@@ -22,6 +22,7 @@ from lossrank.folder import write_atomic
 from lossrank.frozen import freeze
 from lossrank.ledger import SampleId
 from lossrank.outputs import CHOICE, refuse_foreign_table
+from lossrank.requirements import require_count
 from lossrank.spreadsheet import csv_text
 
 __all__ = ["select_once"]
@@ -41,11 +42,13 @@ def select_once(
     max_memory: str | None = None,
 ) -> int:
     """Train on labelled class folders, rank a folder of unlabelled images, write the n best as CSV."""
+    for name, value in (("n", n), ("image_size", image_size), ("epochs", epochs)):
+        require_count(name, value)
     refuse_foreign_table(out, CHOICE)
     data = load_folder(labelled, image_size=image_size)
     pool = load_unlabelled(unlabelled, image_size=image_size)
-    if not 1 <= n <= len(pool):
-        raise ConfigError(f"asked for {n} images; between 1 and the {len(pool)} in {unlabelled} are possible")
+    if n > len(pool):
+        raise ConfigError(f"n must be an integer <= {len(pool)}, the images in {unlabelled}, got {n}")
     frozen = trunk == "frozen"
     train = TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
     if frozen:

@@ -25,6 +25,7 @@ from lossrank.config import Recipe, changed, recipe_from
 from lossrank.errors import ConfigError, listed
 from lossrank.parsing import read_rows
 from lossrank.regular import read_file
+from lossrank.requirements import require_count
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -151,8 +152,7 @@ def sweep(
     Args:
         processes: runs at a time; each gets an equal share of the cores.
     """
-    if processes < 1:
-        raise ConfigError(f"jobs is {processes}; possible is 1 or more")
+    require_count("jobs", processes)
     failed: dict[Path, str] = {}
     begin, before = time.monotonic(), sum(job.done() for job in jobs)
 

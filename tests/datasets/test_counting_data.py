@@ -160,7 +160,7 @@ def test_an_answer_may_have_twice_the_heads_of_the_fullest_picture(tmp_path: Pat
 
 
 def test_a_height_below_one_and_an_empty_part_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="image_height is 0"):
+    with pytest.raises(ConfigError, match="image_height must be an integer >= 1, got 0"):
         Scale(0)
     with pytest.raises(DataError, match="1 pictures to choose from and 0 to measure on"):
         counting_data([[Picture("a", picture(tmp_path / "a.png"), None)], []], Scale(), ())
@@ -374,5 +374,5 @@ def test_where_the_points_are_needs_to_be_told(tmp_path: Path) -> None:
         load_points(None)
     with pytest.raises(DataError, match="No such file"):
         load_points(tmp_path / "gone.csv")
-    with pytest.raises(ConfigError, match="test_fraction is 1"):
+    with pytest.raises(ConfigError, match="test_fraction must be a number > 0 and < 1, got 1"):
         load_points(tmp_path / "gone.csv", test_fraction=1)

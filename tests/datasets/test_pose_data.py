@@ -501,7 +501,7 @@ def test_coco_says_what_is_expected(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(DataError, match="is no COCO keypoint file"):
         load_coco_keypoints(tmp_path / "list.json")
-    with pytest.raises(ConfigError, match="test_fraction is 1"):
+    with pytest.raises(ConfigError, match="test_fraction must be a number > 0 and < 1, got 1"):
         load_coco_keypoints(tmp_path / "list.json", test_fraction=1)
 
 

@@ -112,7 +112,7 @@ def test_what_is_missing_or_unknown_is_said(tmp_path: Path) -> None:
         load_values(tmp_path / "nothing.csv")
     with pytest.raises(ConfigError, match=r"unknown column 'hight': did you mean height"):
         load_values(path, values=["hight"])
-    with pytest.raises(ConfigError, match=r"test_fraction is 1\.5"):
+    with pytest.raises(ConfigError, match=r"test_fraction must be a number > 0 and < 1, got 1\.5"):
         load_values(path, test_fraction=1.5)
     with pytest.raises(DataError, match=r"10 ids of .* are in .* too: p0.png, p1.png"):
         load_values(path, test=path)

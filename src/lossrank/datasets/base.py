@@ -12,6 +12,7 @@ from torch import Tensor
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool
+from lossrank.requirements import require_share
 
 __all__ = ["ImageData", "check_classes", "hash_share", "held_out", "pixel_statistics", "subset"]
 
@@ -89,8 +90,7 @@ def held_out(classes: Mapping[SampleId, int], fraction: float) -> set[SampleId]:
     Raises:
         ConfigError: the fraction is not between 0 and 1.
     """
-    if not 0 < fraction < 1:
-        raise ConfigError(f"test_fraction is {fraction}; possible is a number between 0 and 1")
+    require_share("test_fraction", fraction)
     by_class: dict[int, list[tuple[float, SampleId]]] = {}
     for sample, index in classes.items():
         by_class.setdefault(index, []).append((hash_share(sample), sample))

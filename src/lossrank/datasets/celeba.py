@@ -72,7 +72,7 @@ def _official(
     folder: Path, attribute: str, side: int, verify: bool, train_size: int | None, test_size: int | None
 ) -> ImageData:
     if side < 1:
-        raise ConfigError(f"image_size is {side}; possible is 1 or more")
+        raise ConfigError(f"image_size must be an integer >= 1, got {side!r}")
     labels, parts = _attributes(folder / "list_attr_celeba.txt", attribute), _partition(folder)
     found = {part: sum(p == part for p in parts.values()) for part in COUNTS}
     if verify and found != COUNTS:

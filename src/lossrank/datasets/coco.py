@@ -15,6 +15,7 @@ from lossrank.decoding import white_of
 from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.names import PictureFolder, normal
+from lossrank.requirements import require_share
 from lossrank.strict_json import finite, read_strict
 
 __all__ = ["load_coco_keypoints"]
@@ -62,8 +63,7 @@ def load_coco_keypoints(
     """
     if path is None:
         raise DataError(f"the file needs to be told (data: FILE.json); {EXPECTED}")
-    if not 0 < test_fraction < 1:
-        raise ConfigError(f"test_fraction is {test_fraction}; possible is a number between 0 and 1")
+    require_share("test_fraction", test_fraction)
     folder = Path(images) if images else path.parent
     content = _Content(path)
     ends = _ends(head, content.joints)

@@ -63,7 +63,7 @@ class Scale:
 
     def __post_init__(self) -> None:
         if self.height is not None and self.height < 1:
-            raise ConfigError(f"image_height is {self.height}; possible is 1 or more")
+            raise ConfigError(f"image_height must be an integer >= 1, got {self.height!r}")
 
     def size(self, original: tuple[int, int]) -> tuple[int, int]:
         """Width and height of a picture shown, from its own."""

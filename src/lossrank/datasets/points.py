@@ -12,9 +12,10 @@ import torch
 from lossrank.csv_rows import number_in, number_refusal, read_csv
 from lossrank.datasets.base import hash_share
 from lossrank.datasets.counting import IN_MEMORY, CountingData, Picture, Scale, counting_data
-from lossrank.errors import ConfigError, DataError
+from lossrank.errors import DataError
 from lossrank.ledger import SampleId
 from lossrank.names import PictureFolder, normal
+from lossrank.requirements import require_share
 from lossrank.spreadsheet import plain
 from lossrank.strict_json import finite, parse_strict, read_text
 
@@ -58,8 +59,7 @@ def load_points(
     """
     if path is None:
         raise DataError(f"the file needs to be told (data: FILE); {EXPECTED}")
-    if not 0 < test_fraction < 1:
-        raise ConfigError(f"test_fraction is {test_fraction}; possible is a number between 0 and 1")
+    require_share("test_fraction", test_fraction)
     folder = Path(images) if images else path.parent
     pictures = _pictures(path, folder)
     if test is None:

@@ -167,7 +167,7 @@ def people_pool(
         ConfigError: a size below 1.
     """
     if pixels < 1:
-        raise ConfigError(f"image_size is {pixels}; possible is 1 or more")
+        raise ConfigError(f"image_size must be an integer >= 1, got {pixels!r}")
     if not people:
         raise DataError("there is nobody in this part of the data set")
     crops = _Crops(people, pixels, white or white_of(dict.fromkeys(person.file for person in people)))

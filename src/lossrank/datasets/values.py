@@ -17,6 +17,7 @@ from lossrank.errors import ConfigError, DataError, listed, unknown_name
 from lossrank.ledger import SampleId
 from lossrank.names import PictureFolder
 from lossrank.pool import Pool
+from lossrank.requirements import require_share
 from lossrank.spreadsheet import plain
 
 __all__ = ["RegressionData", "load_values", "regression_data"]
@@ -69,8 +70,7 @@ def load_values(
     """
     if path is None:
         raise DataError(f"the file needs to be told (data: FILE); {EXPECTED}")
-    if not 0 < test_fraction < 1:
-        raise ConfigError(f"test_fraction is {test_fraction}; possible is a number between 0 and 1")
+    require_share("test_fraction", test_fraction)
     folder = Path(images) if images else path.parent
     names, rows, ignored = _read(path, values)
     if test is None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lossrank.errors import DataError, TrainingError
+from lossrank.requirements import require_count
 
 __all__ = ["call_model", "ids_of", "inputs_and_targets", "largest", "placed"]
 
@@ -68,9 +69,11 @@ def largest(scores: Iterable[tuple[str, float]], n: int) -> list[str]:
     """The n ids with the largest scores, largest first; ties in the order of the ids. Memory O(n).
 
     Raises:
+        ConfigError: n is no integer of at least 1.
         DataError: repeated ids, or fewer than n samples.
         TrainingError: a score is NaN or infinite.
     """
+    require_count("n", n)
     seen: set[str] = set()
 
     def ordered() -> Iterable[tuple[float, str]]:

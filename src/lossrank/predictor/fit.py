@@ -11,6 +11,7 @@ from lossrank.errors import TrainingError
 from lossrank.predictor.head import Head
 from lossrank.predictor.modes import learning, ordinary
 from lossrank.ranking import spearman
+from lossrank.requirements import require_count, require_number
 
 __all__ = ["fit_head"]
 
@@ -44,8 +45,13 @@ def fit_head(
         generator: what the lists are drawn from.
 
     Raises:
+        ConfigError: a count below 1, or a rate that is none.
         TrainingError: an input or a loss is not finite.
     """
+    for name, value in (("steps", steps), ("list_size", list_size), ("lists", lists)):
+        require_count(name, value)
+    require_number("lr", lr, 0, above=True)
+    require_number("weight_decay", weight_decay, 0)
     with learning(losses.device):
         inputs = [ordinary(f).float() for f in features]
         summary, losses = None if summary is None else ordinary(summary), ordinary(losses)

@@ -23,6 +23,7 @@ from lossrank.folder import write_atomic
 from lossrank.parsing import read_json_object
 from lossrank.ranking.pretrain_settings import PretrainSettings, fast_settings
 from lossrank.ranking.sorter_training import SorterTraining
+from lossrank.requirements import require_count
 
 __all__ = ["PretrainSettings", "fast_settings", "pretrain_command", "pretrain_sorter"]
 
@@ -50,6 +51,8 @@ def pretrain_command(
         device: Where to train.
         threads: CPU threads; more than one makes lists this short slower.
     """
+    for name, value in (("length", length), ("threads", threads), ("epochs", 1 if epochs is None else epochs)):
+        require_count(name, value)
     torch.set_num_threads(threads)
     settings = PretrainSettings(length=length, seed=seed)
     if preset == "fast":
