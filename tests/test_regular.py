@@ -14,6 +14,7 @@ import lossrank
 from lossrank.cli import main
 from lossrank.datasets import load_folder
 from lossrank.datasets.coco import load_coco_keypoints
+from lossrank.datasets.images import read_image
 from lossrank.datasets.points import load_points
 from lossrank.datasets.values import load_values
 from lossrank.errors import LossrankError
@@ -24,6 +25,7 @@ from lossrank.project import Project
 from lossrank.project.layout import digest_of
 from lossrank.regular import read_file
 from lossrank.report import read_runs
+from lossrank.sources import UnreadableSample
 
 ROOT = Path(lossrank.__file__).parent
 
@@ -70,10 +72,12 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def test_a_pipe_among_pictures_is_an_unreadable_picture(pictures: Path) -> None:
+def test_a_pipe_among_pictures_is_no_picture(pictures: Path) -> None:
     os.mkfifo(pictures / "a" / "pipe.png")
-    unreadable = load_folder(pictures, image_size=8).train.unreadable
-    assert "must be a regular file" in unreadable["a/pipe.png"]
+    data = load_folder(pictures, image_size=8)
+    assert len({*data.train.ids, *data.test.ids}) == 12
+    with pytest.raises(UnreadableSample, match="must be a regular file"):
+        read_image(pictures / "a" / "pipe.png", 8)
     assert digest_of(pictures / "a" / "pipe.png") is None
 
 
