@@ -18,14 +18,6 @@ from lossrank.errors import DataError
 
 FILE = Path(__file__).parent.parent / "benchmarks" / "fuzz.py"
 QUICK = ("coco-keypoints", "points-csv", "points-json", "values", "picture-png-I;16", "picture-tif-F")
-    "coco-keypoints",
-    "points-csv",
-    "points-json",
-    "values",
-    "picture-png-I;16",
-    "picture-jpg-RGB",
-    "picture-tif-F",
-)
 
 
 @pytest.fixture(scope="module")

@@ -194,8 +194,6 @@ def _write(path: Path, images: Sequence[Any], annotations: Sequence[Any], vocabu
 def _size(file: Path) -> dict[str, int]:
     from lossrank.decoding import UnreadableSample, upright_size  # NumPy and Pillow: --help needs none
 
-    from lossrank.decoding import UnreadableSample, upright_size  # Pillow and NumPy, for pictures alone
-
     try:
         width, height = upright_size(file)
     except UnreadableSample:  # the size is a courtesy

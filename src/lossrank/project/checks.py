@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from lossrank.errors import listed
 from lossrank.exchange import Answers, Given
 from lossrank.ledger import Ledger, SampleId
+from lossrank.names import spellings
 from lossrank.project.layout import Layout
 
 __all__ = ["Refusals", "SortedOut", "sorted_out"]
@@ -97,8 +98,12 @@ def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger
 
 
 def _spellings(answers: Answers) -> set[SampleId]:
-    """Every id as it stands and in its plain form."""
-    return {spelling for given in answers.given for spelling in (given.sample, _plain(given.sample))}
+    """Every id as it stands, in its plain form, and each of them with its letters composed in either way."""
+    return {spelling for given in answers.given for spelling in _ways(given.sample)}
+
+
+def _ways(sample: SampleId) -> tuple[SampleId, ...]:
+    return (*spellings(sample), *spellings(_plain(sample)))
 
 
 def _one_each(answers: Answers, added: set[SampleId], found: SortedOut) -> dict[SampleId, Given]:
@@ -106,8 +111,7 @@ def _one_each(answers: Answers, added: set[SampleId], found: SortedOut) -> dict[
     one: dict[SampleId, Given] = {}
     twice: dict[SampleId, str] = {}
     for given in answers.given:
-        sample = given.sample if given.sample in added else _plain(given.sample)
-        sample = sample if sample in added else given.sample
+        sample = next((way for way in _ways(given.sample) if way in added), given.sample)
         given = replace(given, sample=sample)
         before = one.setdefault(sample, given)
         if (before.answer, before.skipped is None) != (given.answer, given.skipped is None):
