@@ -13,7 +13,7 @@ from lossrank.errors import ConfigError
 from lossrank.exchange import Question
 from lossrank.picture_files import Listing, look_below
 from lossrank.project import Project
-from lossrank.project.terminal import SHOWN, counts, expected, questions_table, rounds_table
+from lossrank.project.terminal import SHOWN, counts, expected, left_out, questions_table, rounds_table
 
 if TYPE_CHECKING:
     from rich.status import Status as Spinner
@@ -88,6 +88,8 @@ def status(project: Path) -> int:
     with Project.open(project) as opened:
         found = opened.status()
     console.print(counts(found))
+    for line in left_out(found):
+        console.print(line, soft_wrap=True)
     if found.rounds:
         console.print(rounds_table(found))
         console.print(f"Chosen by: {found.rounds[-1]['reason']}")

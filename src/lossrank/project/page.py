@@ -64,7 +64,23 @@ def _counts(status: Status) -> str:
     cells = "".join(f"<td>{getattr(status, name)}</td>" for name in names)
     return (
         f"<h2>Where it stands</h2><div class=scroll><table><thead><tr>{heads}</tr></thead>"
-        f"<tbody><tr>{cells}</tr></tbody></table></div>{_forecast(status)}"
+        f"<tbody><tr>{cells}</tr></tbody></table></div>{_forecast(status)}{_left_out(status)}"
+    )
+
+
+def _left_out(status: Status) -> str:
+    """Retired and unreadable pictures with their reasons."""
+    groups = (("retired", status.retired_because), ("cannot be read", status.unreadable))
+    rows = "".join(
+        f'<tr><th scope="row">{safe(sample)}</th><td>{what}</td><td>{safe(why)}</td></tr>'
+        for what, reasons in groups
+        for sample, why in reasons.items()
+    )
+    return (
+        f'<details><summary>Pictures that are left out</summary><div class="scroll"><table class="facts">'
+        f"<tbody>{rows}</tbody></table></div></details>"
+        if rows
+        else ""
     )
 
 

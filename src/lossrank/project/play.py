@@ -15,6 +15,7 @@ from lossrank.folder import append_line
 from lossrank.ledger import Ledger, SampleId
 from lossrank.project.cold import cold_choice
 from lossrank.project.layout import Layout
+from lossrank.project.status import UNREADABLE
 from lossrank.project.table import Table
 from lossrank.project.training import too_few_to_score, trained
 from lossrank.seeding import generator
@@ -99,4 +100,4 @@ def _retire_unreadable(table: Table) -> None:
     known = table.ledger.retired()
     for sample, why in table.experiment.pool.unreadable.items():
         if sample not in known:
-            table.ledger.retire([sample], f"cannot be read: {why}")
+            table.ledger.retire([sample], f"{UNREADABLE}{why}")

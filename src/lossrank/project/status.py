@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any
 
-from lossrank.ledger import Ledger
+from lossrank.ledger import Ledger, SampleId
 from lossrank.project.layout import Layout
 
-__all__ = ["Forecast", "Status", "status_of"]
+__all__ = ["UNREADABLE", "Forecast", "Status", "status_of"]
 
 ROUNDS_FOR_A_FORECAST = 3
+UNREADABLE = "cannot be read: "
+"""Begins the reason for which a picture that cannot be read is retired."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class Status:
     pool: int
     """Never asked, not retired."""
     labelled: int
+    """Answered, and not retired."""
     open: int
     """Asked, and neither answered nor skipped nor retired."""
     skipped: int
     corrected: int
     retired: int
+    """Those that cannot be read included."""
     batches: int
     rounds: Sequence[dict[str, Any]]
     """A row for each training: `labelled`, `metric`, `chosen_by`, `reason`, `health` and more."""
@@ -46,6 +50,10 @@ class Status:
     """None before three rounds, and where they tell nothing."""
     next: str
     """What to do now, in a sentence."""
+    retired_because: Mapping[SampleId, str] = field(default_factory=dict)
+    """The reason of each retired sample, as it was given."""
+    unreadable: Mapping[SampleId, str] = field(default_factory=dict)
+    """Pictures that cannot be read, with the reason; they are retired too."""
 
 
 def status_of(layout: Layout, ledger: Ledger) -> Status:
@@ -54,7 +62,9 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
     rounds = layout.rounds()
     open_questions = len(ledger.open_questions())
     never_asked = counts.get("add", 0) - counts.get("ask", 0) - len(retired.keys() - ledger.asked(ids=retired))
-    labelled = counts.get("answer", 0)
+    answered_and_retired = retired.keys() & ledger.first_answers().keys() if retired else ()
+    labelled = counts.get("answer", 0) - len(answered_and_retired)
+    unreadable = {i: why.removeprefix(UNREADABLE) for i, why in retired.items() if why.startswith(UNREADABLE)}
     forecast = forecast_of(rounds)
     return Status(
         pool=max(0, never_asked),
@@ -67,6 +77,8 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
         rounds=rounds,
         forecast=forecast,
         next=_next(layout, open_questions, labelled, never_asked, rounds, forecast, ledger.last_source()),
+        retired_because={i: why for i, why in retired.items() if i not in unreadable},
+        unreadable=unreadable,
     )
 
 

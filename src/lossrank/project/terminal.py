@@ -10,9 +10,9 @@ from rich.text import Text
 from lossrank.exchange import Question
 from lossrank.project.status import Forecast, Status
 
-__all__ = ["SHOWN", "counts", "expected", "questions_table", "rounds_table"]
+__all__ = ["SHOWN", "counts", "expected", "left_out", "questions_table", "rounds_table"]
 
-SHOWN = 10  # questions of a batch that are printed
+SHOWN = 10  # questions of a batch that are printed, and samples that are left out
 
 
 def counts(found: Status) -> Text:
@@ -20,6 +20,16 @@ def counts(found: Status) -> Text:
     names = ("pool", "labelled", "open", "skipped", "corrected", "retired")
     parts = (Text.assemble(f"{name} ", (str(getattr(found, name)), "bold")) for name in names)
     return Text("   ").join(parts)
+
+
+def left_out(found: Status) -> list[str]:
+    """The pictures that are retired, and those that cannot be read, with their reasons, a line each."""
+    lines = []
+    for what, reasons in (("retired", found.retired_because), ("cannot be read", found.unreadable)):
+        lines += [f"{what}: {sample} ({why})" for sample, why in list(reasons.items())[:SHOWN]]
+        if len(reasons) > SHOWN:
+            lines.append(f"{what}: {len(reasons) - SHOWN} more, all of them in the report")
+    return lines
 
 
 def rounds_table(found: Status) -> Table:
