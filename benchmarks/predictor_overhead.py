@@ -85,7 +85,7 @@ def main() -> None:
         x = torch.randn(256, 3, 32, 32).to(memory_format=torch.channels_last)
         with torch.no_grad():
             bare = timed(lambda model=model, x=x: model(x))
-            attached = LossPredictor.attach(model, "layer4", example=x[:2])
+            attached = LossPredictor.attach(model, "layer4", example=x[:2], untrained="ignore")
             scored = timed(lambda attached=attached, x=x: attached.predict(x))
             # The bare pass meets the hook too: its cost is one pooling, and is in the training ratio above.
             print(f"{name}: scoring at {1 / in_turns(bare, scored, repeats):.3f} of the bare forward pass's throughput")

@@ -82,6 +82,17 @@ class Squeezed(nn.Module):
         return x * gate[:, :, None, None]
 
 
+class Residual(nn.Module):
+    """Convolutions over time beside an identity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(7, 7, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)  # type: ignore[no-any-return]
+
+
 class Patches(nn.Module):
     """Two-dimensional convolution to [batch, tokens, channels]."""
 
@@ -99,6 +110,7 @@ IMAGES = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 KNOWN: dict[str, tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]] = {
     "Conv1d": (nn.Conv1d(7, 9, 3), SEQUENCE, FIRST),
     "Conv1d, BatchNorm1d, ReLU": (nn.Sequential(nn.Conv1d(7, 9, 3), nn.BatchNorm1d(9), nn.ReLU()), SEQUENCE, FIRST),
+    "Conv1d, residual": (Residual(), SEQUENCE, FIRST),
     "Conv1d as long as wide": (nn.Conv1d(7, 16, 1), SEQUENCE, FIRST),
     "Conv1d, then channels last": (nn.Sequential(nn.Conv1d(7, 9, 1), Permuted(0, 2, 1)), SEQUENCE, LAST),
     "Conv2d": (nn.Conv2d(3, 8, 1), IMAGES, FIRST),

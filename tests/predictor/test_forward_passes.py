@@ -192,6 +192,23 @@ def test_a_compiled_model_and_a_validation_pass(when: str) -> None:
         torch.testing.assert_close(given[-1], torch.tanh(model.body[0](batch(seed))).detach())
 
 
+@pytest.mark.filterwarnings("ignore")  # the tracer is deprecated
+def test_a_pass_without_values_of_its_own_leaves_no_trace() -> None:
+    """Per-sample gradients, tracing and exporting run the model on stand-ins."""
+    model = Net()
+    predictor, given = watched(model)
+    own = losses(model, batch(1)).detach()
+
+    def total(weights: Any, x: Tensor) -> Tensor:
+        return torch.func.functional_call(model, weights, x[None]).sum()
+
+    torch.func.vmap(torch.func.grad(total), in_dims=(None, 0))(dict(model.named_parameters()), batch(9))
+    torch.jit.trace(model, batch(9))
+    torch.export.export(model, (batch(9),))
+    predictor.step(own)
+    torch.testing.assert_close(given[0], model.body(batch(1)).detach())
+
+
 # --- gradients into the model --------------------------------------------------------------------
 
 
@@ -219,6 +236,18 @@ def test_checkpointing_gives_the_features_of_the_pass(whole: bool, reentrant: bo
     own.mean().backward()
     predictor.step(own)
     torch.testing.assert_close(given[0], model.net.body(batch(1)).detach())
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_model_that_is_checkpointed_as_a_whole(reentrant: bool) -> None:
+    """Its second run, in the backward pass, is no pass whose losses may come."""
+    model = Net()
+    predictor, given = watched(model)
+    own = checkpoint(model, batch(1).requires_grad_(), use_reentrant=reentrant).square().sum(1)
+    own.mean().backward()
+    assert len(predictor.extractor.passes()) == 1
+    predictor.step(own.detach())
+    torch.testing.assert_close(given[0], model.body(batch(1)).detach())
 
 
 @pytest.mark.parametrize("pool", ["auto", lambda output: output * torch.sigmoid(output)])

@@ -219,6 +219,17 @@ def test_where_looking_would_wait_such_a_step_changes_nothing() -> None:
     assert torch.equal(kept[0], inputs[0][1:])
 
 
+def test_losses_in_a_list_or_an_array() -> None:
+    model = net()
+    values = per_sample(model(X), Y).detach()
+    found = []
+    for losses in (values, values.numpy(), values.tolist()):
+        predictor = attach(model)
+        model(X)
+        found.append(float(predictor.step(losses)))
+    assert found[0] == found[1] == found[2]
+
+
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every value is far away, as on a GPU."""

@@ -234,7 +234,7 @@ class _Hook:
     def __call__(self, module: nn.Module, inputs: Any, given: Any) -> None:
         """`given` is the keyword arguments before a forward pass, and the output after it."""
         extractor = self.extractor
-        if extractor.reading is None:
+        if extractor.reading is None or _transformed():
             return
         if self.does == "begin":
             extractor.begin(module, inputs, given)
@@ -248,6 +248,13 @@ class _Hook:
 
 def _in_backward() -> bool:
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _transformed() -> bool:
+    """Whether a pass has no values of its own to keep: under torch.func, while it is traced or exported."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch._C._get_tracing_state() is not None
 
 
 def _detached(tensor: Any) -> Any:

@@ -94,7 +94,7 @@ class LossPredictor(Scoring):
         """
         return 0 if self._skipped is None else int(self._skipped)
 
-    def step(self, per_sample_loss: Tensor) -> Tensor:
+    def step(self, per_sample_loss: Any) -> Tensor:
         """Learn from a forward pass: one step of the predictor alone (L2R-AL, algorithm 1).
 
         The pass is the one that the graph of the losses leads to. Losses without a graph are of the latest pass in
@@ -121,7 +121,7 @@ class LossPredictor(Scoring):
         self.zero_grad()  # an optimiser of the model that holds these parameters too would step again
         return loss.detach()
 
-    def joint_loss(self, per_sample_loss: Tensor) -> Tensor:
+    def joint_loss(self, per_sample_loss: Any) -> Tensor:
         """The ranking loss as a term to add to the task's before one backward pass (LL4AL).
 
         The gradient reaches the model unless `stop_gradient`. Call `zero_grad` before and `optimizer_step` after.
@@ -260,9 +260,9 @@ class LossPredictor(Scoring):
         self._modules["head"], self._optimizer = head, None
         return value
 
-    def _matched(self, per_sample_loss: Tensor) -> tuple[ForwardPass, Tensor]:
+    def _matched(self, per_sample_loss: Any) -> tuple[ForwardPass, Tensor]:
         """The forward pass that the losses are of, and the losses, detached."""
-        passes = self.extractor.passes()
+        passes, per_sample_loss = self.extractor.passes(), torch.as_tensor(per_sample_loss)
         done = match(per_sample_loss, passes, self.extractor.key)
         self._check_shape(per_sample_loss, done)
         for one in passes:

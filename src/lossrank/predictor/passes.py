@@ -13,7 +13,7 @@ from lossrank.errors import ConfigError
 
 __all__ = ["CALLS", "ForwardPass", "mark", "match"]
 
-CALLS = ("refuse", "last", "first", "mean")
+CALLS = ("refuse", "first", "last", "mean")
 """What becomes of a layer that runs several times in one forward pass."""
 
 
