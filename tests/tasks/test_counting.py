@@ -358,3 +358,16 @@ def test_augmentation_says_what_it_lacks() -> None:
         CountingAugment(crop=(0, 2))
     same, _ = CountingAugment(flip=False)(images, targets)
     assert torch.equal(same, images / 255)
+
+
+def test_a_flat_map_proposes_its_peaks_and_no_lattice() -> None:
+    """A count of 294 in a smooth map with three bumps: no place for 294 heads is known."""
+    row, column = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    flat = torch.full((32, 32), 0.2)
+    for y, x in ((5, 5), (20, 10), (12, 25)):
+        flat += 0.3 * torch.exp(-((row - y).square() + (column - x).square()) / 50)
+    made = Counting(lambda draw: nn.Identity(), ("x",), stride=4, kernel=9, sigma=1.5, scale=10.0)
+    (points,) = made.points(10.0 * 294 * (flat / flat.sum())[None, None])
+    assert sorted(((points + 0.5) / 4 - 0.5).tolist()) == [[5.0, 5.0], [10.0, 20.0], [25.0, 12.0]]
+    (points,) = made.points(torch.full((1, 1, 32, 32), 3.0))
+    assert len(points) == 0

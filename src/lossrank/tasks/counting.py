@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, DataError
 from lossrank.tasks.base import Metric, Task
-from lossrank.tasks.density import counts, density_entropy, density_maps, density_mse, heads_in
+from lossrank.tasks.density import counts, density_entropy, density_maps, density_mse, heads_in, local_maxima
 
 __all__ = ["HEAD", "UNKNOWN", "Counting", "CountingError"]
 
 HEAD, UNKNOWN = 1.0, -1.0
 """Third entries of a target's rows: a head; in the first row, that nobody has looked for heads. Otherwise 0."""
 GRID = 32  # cells of the longer side of the density that a report draws
+HEADS_OF_PEAK = 10  # heads for a local maximum of a map, beyond which a map says nothing of where they are
+MOST_POINTS = 300  # proposed in one picture: more would be more work to correct than to place
 
 
 class CountingError(Metric):
@@ -134,15 +136,20 @@ class Counting(Task):
         return counts(outputs.float(), self.scale)
 
     def points(self, outputs: Float[Tensor, "batch 1 h w"]) -> list[Tensor]:
-        """For each map [heads, 2]: x, y in pixels of the input, of as many heads as it counts, the surest first.
+        """For each map [heads, 2]: x, y in pixels of the input, of about as many heads as it counts, the surest first.
 
-        Fewer where less of the map is above 0. A head is in the middle of what its pixel of the map covers of the
-        input, `stride` pixels wide.
+        Fewer where less of the map is above 0, and at most `MOST_POINTS`. Where the count is more than `HEADS_OF_PEAK`
+        times the map's local maxima, nothing says where the heads are: taking them out one by one would lay a lattice
+        over a flat map. The points are the local maxima then. A head is in the middle of what its pixel of the map
+        covers of the input, `stride` pixels wide.
         """
         maps = outputs.float() / self.scale
-        wanted = self.count(outputs).nan_to_num(0.0).round().clamp(0, math.prod(maps.shape[1:]))
-        most = [int(number) for number in wanted.tolist()]
-        found = heads_in(maps, most, kernel=self.kernel, sigma=self.sigma)
+        wanted = self.count(outputs).nan_to_num(0.0).round().clamp(0, math.prod(maps.shape[1:])).tolist()
+        peaks = local_maxima(maps)
+        flat = [number > HEADS_OF_PEAK * len(peak) for number, peak in zip(wanted, peaks, strict=True)]
+        most = [0 if no else min(int(number), MOST_POINTS) for number, no in zip(wanted, flat, strict=True)]
+        taken = heads_in(maps, most, kernel=self.kernel, sigma=self.sigma)
+        found = [peak[:MOST_POINTS] if no else heads for no, peak, heads in zip(flat, peaks, taken, strict=True)]
         return [(heads + 0.5) * self.stride - 0.5 for heads in found]
 
     def uncertainty(self, outputs: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, " batch"]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from lossrank.tasks.softmax import Softmax
 
-__all__ = ["counts", "density_entropy", "density_maps", "density_mse", "heads_in"]
+__all__ = ["counts", "density_entropy", "density_maps", "density_mse", "heads_in", "local_maxima"]
 
 
 def density_maps(
@@ -95,6 +96,28 @@ def heads_in(
                 rows, columns = (slice(max(0, place - radius), place + radius + 1) for place in (row, column))
                 density[rows, columns] -= down[row, rows, None] * across[column, columns]
         found.append(torch.tensor(list(heads), dtype=torch.long).view(-1, 2))
+    return found
+
+
+def local_maxima(maps: Float[Tensor, "batch 1 h w"]) -> list[Tensor]:
+    """For each density map [peaks, 2], column and row of the pixels above 0 and above all eight neighbours, the
+    highest first. A plateau has none.
+    """
+    maps = maps.detach().cpu()
+    height, width = maps.shape[2:]
+    padded = F.pad(maps, (1, 1, 1, 1), value=-torch.inf)
+    shifted = [
+        padded[..., row : row + height, column : column + width]
+        for row in range(3)
+        for column in range(3)
+        if (row, column) != (1, 1)
+    ]
+    higher = (maps > torch.stack(shifted).amax(0)) & (maps > 0)
+    found = []
+    for density, peak in zip(maps[:, 0], higher[:, 0], strict=True):
+        rows, columns = peak.nonzero(as_tuple=True)
+        order = density[rows, columns].argsort(descending=True, stable=True)
+        found.append(torch.stack([columns, rows], 1)[order])
     return found
 
 
