@@ -15,9 +15,9 @@ from lossrank.folder import append_line
 from lossrank.ledger import Ledger, SampleId
 from lossrank.project.cold import cold_choice
 from lossrank.project.layout import Layout
-from lossrank.project.status import UNREADABLE
 from lossrank.project.table import Table
 from lossrank.project.training import too_few_to_score, trained
+from lossrank.project.unreadable import retirement, take_back_changed
 from lossrank.seeding import generator
 from lossrank.strategies import Auto
 
@@ -30,6 +30,7 @@ def play(layout: Layout, recipe: Recipe, ledger: Ledger, n: int | None, watcher:
     A round's row and a batch's row are on disk before the ledger asks: killed in between, the next call asks what the
     row says, and draws nothing anew.
     """
+    take_back_changed(layout, ledger)
     table = Table(layout, recipe, ledger, watcher)
     learner = trained(table) if table.labels else None
     batch = ledger.batches()
@@ -100,4 +101,4 @@ def _retire_unreadable(table: Table) -> None:
     known = table.ledger.retired()
     for sample, why in table.experiment.pool.unreadable.items():
         if sample not in known:
-            table.ledger.retire([sample], f"{UNREADABLE}{why}")
+            table.ledger.retire([sample], retirement(table.layout.images / sample, why))
