@@ -52,8 +52,8 @@ def read_faults() -> list[Fault]:
     """All faults, in the order of the files and of their lines."""
     found: list[Fault] = []
     for file in sorted((ROOT / "benchmarks" / "mutations").glob("*.toml")):
-        for entry in tomllib.loads(file.read_text(encoding="utf-8"))["fault"]:
-            found.append(Fault(**{**entry, "tests": tuple(entry["tests"])}))
+        entries = tomllib.loads(file.read_text(encoding="utf-8"))["fault"]
+        found.extend(Fault(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries)
     return found
 
 

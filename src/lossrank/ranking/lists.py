@@ -1,8 +1,8 @@
 """Lists with masks: what every rank, loss and metric does with masks, weights, precision, infinities and reduction.
 
 A mask `where` [..., list] keeps an element where it is True. Whatever is computed from a masked list equals what the
-list gives with the others cut out. No branch depends on a value: nothing waits for a GPU or breaks a compiled graph, and
-`torch.func.vmap` works.
+list gives with the others cut out. No branch depends on a value: nothing waits for a GPU or breaks a compiled graph,
+and `torch.func.vmap` works.
 """
 
 from __future__ import annotations

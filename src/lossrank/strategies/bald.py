@@ -56,8 +56,8 @@ class Bald(Ranked):
 def mutual_information(probabilities: Tensor) -> Tensor:
     """[batch] entropy of the mean prediction minus mean entropy, of probabilities [passes, batch, classes]; in nats.
 
-    It is the mean divergence of the passes from their mean, and is summed as such, in terms that are never negative: the
-    difference of two entropies is noise where every pass is sure.
+    It is the mean divergence of the passes from their mean, and is summed as such, in terms that are never negative:
+    the difference of two entropies is noise where every pass is sure.
     """
     p = probabilities.to(widest(probabilities))
     mean = p.mean(0)
