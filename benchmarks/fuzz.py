@@ -45,6 +45,7 @@ from lossrank.datasets import (
 from lossrank.datasets.mpii import OFFICIAL
 from lossrank.decoding import UnreadableSample, open_image, upright_size
 from lossrank.errors import LossrankError
+from lossrank.exchange import Given, Vocabulary, read_answers, write_answers
 
 SECONDS, MEMORY = 10.0, 1 << 30
 TEXTS = (
@@ -301,7 +302,33 @@ def _mpii(folder: Path) -> Path:
     return folder / OFFICIAL
 
 
+TASKS: Mapping[str, tuple[tuple[str, ...], Any, str]] = {
+    "classification": (("cat", "dog"), "cat", ""),
+    "regression": ((), 12.5, ""),
+    "counting": ((), [[1.5, 2], [3, 4]], "json"),
+    "pose": (("left", "right"), [[1, 2, 2], [None, None, 0]], "json"),
+}
+
+
+def _answers(task: str, ending: str) -> Reader:
+    names, answer, _ = TASKS[task]
+    vocabulary = Vocabulary(task, names)
+
+    def build(folder: Path) -> Path:
+        path = folder / f"a.{ending}"
+        given = [Given("a.png", answer, "", None, "ann"), Given("b.png", None, "", "dark")]
+        write_answers(path, given, vocabulary, folder)
+        return path
+
+    return Reader(build, lambda path: read_answers(path, vocabulary))
+
+
 READERS: Mapping[str, Reader] = {
+    **{
+        f"answers-{task}-{ending}": _answers(task, ending)
+        for task, (_, _, own) in TASKS.items()
+        for ending in ("csv", "jsonl", *([own] if own else []))
+    },
     **{
         f"picture-{suffix}-{mode}": Reader(_picture(suffix, mode), _read_picture)
         for suffix, mode in (
