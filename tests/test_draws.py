@@ -15,7 +15,10 @@ from lossrank.datasets.yours import from_dataset
 from lossrank.pool import Pool
 from lossrank.seeding import global_draws
 
-pytestmark = pytest.mark.filterwarnings("ignore:the data set gives another input")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the data set gives another input"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # on a machine of one core
+]
 
 
 class Drawing:
