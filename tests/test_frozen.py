@@ -169,7 +169,7 @@ def test_a_strategy_that_learns_from_pictures_is_refused_before_anything_is_read
     monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("features were computed"))
     options = {"of": "vaal"} if strategy == "subsample" else {}
     told = dataclasses.replace(recipe(tmp_path), strategy=strategy, strategy_options=options)
-    with pytest.raises(ConfigError, match=rf"'{strategy}' learns from pictures, .* possible are model.trunk: train"):
+    with pytest.raises(ConfigError, match=rf"'{strategy}' learns from pictures, .* set model.trunk: train"):
         assemble(told, data())
 
 
@@ -186,7 +186,7 @@ def test_grey_pictures_are_read_and_what_are_no_bytes_is_refused(tmp_path: Path)
 def test_what_is_unknown_or_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"'image_sise': did you mean image_size"):
         frozen_data(recipe(tmp_path, image_sise=64), data())
-    with pytest.raises(ConfigError, match=r"image_size is 16; possible is 32 or more"):
+    with pytest.raises(ConfigError, match=r"image_size must be >= 32, .*got 16"):
         frozen_data(recipe(tmp_path, image_size=16), data())
     with pytest.raises(ConfigError, match=r"unknown layer 'heat': did you mean head"):
         frozen_data(recipe(tmp_path, layers=["heat"]), data())

@@ -103,7 +103,7 @@ def test_what_auto_decides_and_why(found: Evidence | None, chosen: str, reason: 
 def test_auto_needs_a_score_and_folds() -> None:
     with pytest.raises(StrategyError, match="'core-set' has none"):
         Auto(of=CoreSet())
-    with pytest.raises(StrategyError, match="folds is 1; possible is 2 or more"):
+    with pytest.raises(StrategyError, match="auto: folds must be an integer >= 2, got 1"):
         Auto(folds=1)
 
 

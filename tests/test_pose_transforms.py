@@ -168,5 +168,5 @@ def test_what_makes_no_sense_is_refused() -> None:
         PoseCrop(size=(5, 8))(images, targets)
     with pytest.raises(ConfigError, match="scale is 1"):
         PoseAugment(scale=1)
-    with pytest.raises(ConfigError, match=r"size is \(0, 4\)"):
+    with pytest.raises(ConfigError, match=r"size must be .*, got \(0, 4\)"):
         PoseCrop(size=(0, 4))

@@ -304,7 +304,7 @@ def test_the_largest_predicted_losses_first_whatever_the_order(ranker: object) -
 
 def test_selection_refuses_what_would_label_the_wrong_sample(ranker: object) -> None:
     select = ranker.select  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match="between 1 and the 5"):
+    with pytest.raises(DataError, match="at most the 5 samples"):
         select(loader(list(SCORES)), n=6)
     with pytest.raises(DataError, match="comes more than once"):
         select(loader(["ant", "bee", "cat", "ant"]), n=2)

@@ -67,7 +67,7 @@ def test_the_last_batch_is_filled_up_from_its_own_beginning() -> None:
     ids = list("abcdefg")  # batches abcd and efg
     assert one_of(2, 0).shared(ids, 4) == (["a", "b", "e", "f"], 2)
     assert one_of(2, 1).shared(ids, 4) == (["c", "d", "g", "e"], 2)
-    with pytest.raises(ConfigError, match="is 4 and 3 processes share it; possible are multiples of 3"):
+    with pytest.raises(ConfigError, match="must be a multiple of 3, because 3 processes share it, got 4"):
         one_of(3, 0).shared(ids, 4)
 
 

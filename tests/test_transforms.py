@@ -117,9 +117,9 @@ def test_channels_last_changes_the_layout_and_no_number() -> None:
 def test_values_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="mean has 3 channels and std 1"):
         Normalise((0.5,) * 3, (0.5,))
-    with pytest.raises(ConfigError, match="std is"):
+    with pytest.raises(ConfigError, match="std must be > 0, got"):
         Augment((0.5,), (0.0,))
-    with pytest.raises(ConfigError, match="padding is -1"):
+    with pytest.raises(ConfigError, match="padding must be an integer >= 0, got -1"):
         Augment(padding=-1)
     with pytest.raises(ConfigError, match=r"a batch is \[2, 3, 4, 4\]; a mean of 1 channels"):
         Normalise((0.5,), (0.5,))(counting(2, 3, 4, 4), LABELS)

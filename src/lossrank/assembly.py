@@ -51,7 +51,7 @@ def assemble(recipe: Recipe, data: ImageData | None = None, *, check_budget: boo
         if strategy.needs_images:
             raise ConfigError(
                 f"strategy {strategy.name!r} learns from pictures, and of a frozen trunk there are features alone; "
-                "possible are model.trunk: train, or another strategy"
+                "set model.trunk: train, or choose another strategy"
             )
         data = freeze(recipe, data, runtime)
     for pool in (data.train, data.test):

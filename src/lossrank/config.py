@@ -216,14 +216,14 @@ def bytes_of(size: str) -> int:
     """
     found = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", size)
     if found is None:
-        raise ConfigError(f"max_memory is {size!r}; possible is a number and a unit, 2GB or 512MiB for instance")
+        raise ConfigError(f"max_memory must be a number and a unit, 2GB or 512MiB for instance, got {size!r}")
     number, unit = float(found[1]), {name.lower(): name for name in UNITS}.get(found[2].lower())
     if number <= 0:
-        raise ConfigError(f"max_memory is {size!r}; possible is a size above 0, 2GB or 512MiB for instance")
+        raise ConfigError(f"max_memory must be > 0, 2GB or 512MiB for instance, got {size!r}")
     if unit is None:
         raise ConfigError(f"max_memory is {size!r}: " + unknown_name("unit", found[2], UNITS))
     if number * UNITS[unit] < 1:
-        raise ConfigError(f"max_memory is {size!r}, less than one byte; possible are 2GB or 512MiB for instance")
+        raise ConfigError(f"max_memory must be at least one byte, 2GB or 512MiB for instance, got {size!r}")
     return int(number * UNITS[unit])
 
 

@@ -35,7 +35,7 @@ class CountingAugment:
 
     def __post_init__(self) -> None:
         if self.crop is not None and (len(self.crop) != 2 or min(self.crop) < 1):
-            raise ConfigError(f"crop is {list(self.crop)}; possible are a height and a width of 1 or more")
+            raise ConfigError(f"crop must be a height and a width >= 1, got {list(self.crop)}")
 
     def __call__(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator | None = None

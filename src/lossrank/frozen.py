@@ -287,7 +287,7 @@ def _options(options: Mapping[str, Any]) -> Frozen:
             raise ConfigError(unknown_name("option of a frozen trunk", name, (*known, *HEAD)))
     made = Frozen(**{name: value for name, value in options.items() if name in known})
     if made.image_size is not None and made.image_size < 32:
-        raise ConfigError(f"image_size is {made.image_size}; possible is 32 or more, at which the last layer is 1x1")
+        raise ConfigError(f"image_size must be >= 32, at which the last layer is 1x1, got {made.image_size}")
     return made
 
 

@@ -202,4 +202,4 @@ def _resample(images: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _check_size(size: tuple[int, int] | None) -> None:
     if size is not None and (len(size) != 2 or min(size) < 1):
-        raise ConfigError(f"size is {size}; possible are a height and a width of 1 or more")
+        raise ConfigError(f"size must be a height and a width >= 1, got {size}")

@@ -50,8 +50,8 @@ class Processes:
         """
         if batch_size % self.count:
             raise ConfigError(
-                f"train.batch_size is {batch_size} and {self.count} processes share it; possible are multiples of "
-                f"{self.count}"
+                f"train.batch_size must be a multiple of {self.count}, because {self.count} processes share it, got "
+                f"{batch_size}"
             )
         mine: list[T] = []
         for batch in _cut(ids, batch_size):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lossrank.errors import ConfigError
+from lossrank.errors import ConfigError, LossrankError
 
 __all__ = ["require_choices", "require_count", "require_number", "require_share", "require_strings"]
+
+Error = Callable[[str], LossrankError]
 
 
 def require_strings(name: str, values: Iterable[str]) -> list[str]:
@@ -45,34 +47,41 @@ def require_choices(choices: Iterable[Any]) -> list[tuple[str, float | None]]:
     return found
 
 
-def require_count(name: str, value: Any, least: int = 1) -> int:
-    """A whole number that is at least `least`.
+def require_count(name: str, value: Any, least: int = 1, most: int | None = None, *, error: Error = ConfigError) -> int:
+    """A whole number between `least` and `most`.
 
     Raises:
-        ConfigError: it is not.
+        error: it is not.
     """
     try:
         count = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         count = None
-    if count is None or count < least:
-        raise ConfigError(f"{name} must be an integer >= {least}, got {value!r}")
+    if count is None or count < least or (most is not None and count > most):
+        high = "" if most is None else f" and <= {most}"
+        raise error(f"{name} must be an integer >= {least}{high}, got {value!r}")
     return count
 
 
 def require_number(
-    name: str, value: Any, least: float = -math.inf, most: float = math.inf, *, above: bool = False
+    name: str,
+    value: Any,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: bool = False,
+    error: Error = ConfigError,
 ) -> float:
     """A finite number between `least` and `most`; with `above`, not `least` itself.
 
     Raises:
-        ConfigError: it is not.
+        error: it is not.
     """
     number = not isinstance(value, bool | str) and hasattr(value, "__float__") and float(value)
     if number is False or not math.isfinite(number) or number > most or number < least or (above and number == least):
         low = "" if least == -math.inf else f" {'>' if above else '>='} {least:g}"
         high = "" if most == math.inf else f"{' and' if low else ''} <= {most:g}"
-        raise ConfigError(f"{name} must be a finite number{low}{high}, got {value!r}")
+        raise error(f"{name} must be a finite number{low}{high}, got {value!r}")
     return number
 
 

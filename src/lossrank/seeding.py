@@ -37,7 +37,7 @@ Purpose = Literal[
 def derive_seed(seed: int, purpose: Purpose, round: int = 0, process: int = 0) -> int:
     """A 63-bit seed that depends on all four arguments and on nothing else."""
     if purpose not in get_args(Purpose):
-        raise ValueError(f"unknown purpose {purpose!r}: possible are {get_args(Purpose)}")
+        raise ValueError(f"purpose must be one of {get_args(Purpose)}, got {purpose!r}")
     place = f"{seed}/{purpose}/{round}" + (f"/{process}" if process else "")
     digest = hashlib.blake2b(place.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

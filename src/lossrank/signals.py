@@ -16,6 +16,7 @@ from torch import Tensor
 from lossrank.columns import blocks, rows_of
 from lossrank.errors import DataError, StrategyError, listed, unknown_name
 from lossrank.ledger import SampleId
+from lossrank.requirements import require_count
 
 __all__ = ["COLUMNS", "Signals"]
 
@@ -131,5 +132,4 @@ class Signals:
 
     def require(self, n: int) -> None:
         """Refuse a budget that is not between 1 and the number of candidates."""
-        if not 1 <= n <= len(self):
-            raise StrategyError(f"asked to choose {n} samples; between 1 and the {len(self)} candidates are possible")
+        require_count("n", n, 1, len(self), error=StrategyError)

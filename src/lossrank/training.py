@@ -17,6 +17,7 @@ from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool, Transform
 from lossrank.processes import Processes
 from lossrank.ranking import RANKING_LOSSES
+from lossrank.requirements import require_number
 from lossrank.runtime import Runtime
 from lossrank.seeding import derive_seed, generator
 from lossrank.strategies.base import PredictorPlan
@@ -256,8 +257,7 @@ def attach_predictor(
 
 def _weighted(plan: PredictorPlan) -> str | Callable[[Tensor, Tensor], Tensor]:
     """The ranking loss of a plan, times its weight."""
-    if not 0 < plan.weight < float("inf"):
-        raise ConfigError(f"predictor.weight must be a number > 0, got {plan.weight}")
+    require_number("predictor.weight", plan.weight, 0, above=True)
     if plan.weight == 1 or plan.loss not in RANKING_LOSSES:  # an unknown name is refused by `attach`
         return plan.loss
     loss, weight = RANKING_LOSSES[plan.loss], plan.weight

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossrank.errors import ConfigError
+from lossrank.requirements import require_count
 from lossrank.sources import Targets
 
 __all__ = ["Augment", "Normalise"]
@@ -35,7 +36,7 @@ class Normalise:
         if len(self.mean) != len(self.std):
             raise ConfigError(f"mean has {len(self.mean)} channels and std {len(self.std)}")
         if any(not value > 0 for value in self.std):
-            raise ConfigError(f"std is {tuple(self.std)}; possible are numbers above 0")
+            raise ConfigError(f"std must be > 0, got {tuple(self.std)}")
 
     def __call__(
         self, inputs: Tensor, targets: Targets, generator: torch.Generator | None = None
@@ -82,8 +83,7 @@ class Augment:
     channels_last: bool = False
 
     def __post_init__(self) -> None:
-        if self.padding < 0:
-            raise ConfigError(f"padding is {self.padding}; possible is 0 or more")
+        require_count("padding", self.padding, 0)
         self._normalise()
 
     def __call__(

@@ -104,7 +104,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         load_celeba(folder, verify=False, attribute="Mail")
     with pytest.raises(DataError, match=r"holds \[3, 1, 2\] files; the official one \[162770, 19867, 19962\]"):
         load_celeba(folder)
-    with pytest.raises(ConfigError, match="train_size is 4; possible is 1 to 3"):
+    with pytest.raises(ConfigError, match="train_size must be an integer >= 1 and <= 3, got 4"):
         load_celeba(folder, verify=False, train_size=4)
     for name, line, content in (
         ("list_eval_partition", 7, "000007.jpg 3"),

@@ -246,7 +246,7 @@ def test_what_is_missing_is_said_with_where_it_comes_from(tmp_path: Path) -> Non
     for path, says in ((None, "needs to be told"), (tmp_path / "no", "does not exist"), (tmp_path, "holds nothing")):
         with pytest.raises(DataError, match=rf"ShanghaiTech part B .*{says}.*{source}"):
             load_shanghaitech(path)
-    with pytest.raises(ConfigError, match="part is 'C'; possible are A, B"):
+    with pytest.raises(ConfigError, match="part must be one of A, B, got 'C'"):
         load_shanghaitech(tmp_path, part="C")
     (tmp_path / "part_B" / "train_data").mkdir(parents=True)
     with pytest.raises(DataError, match="train_data has no images or no ground-truth"):

@@ -45,7 +45,7 @@ def test_only_the_pool_is_told_wrong() -> None:
 
 def test_what_cannot_be_flipped_is_refused() -> None:
     for share in (-0.1, 1.0):
-        with pytest.raises(ConfigError, match=f"label_noise is {share}"):
+        with pytest.raises(ConfigError, match=f"label_noise must be .*, got {share}"):
             assemble(recipe_from({"label_noise": share}))
     pool = Pool(torch.zeros(2, 3), ["a", "b"], torch.zeros(2, 4))
     with pytest.raises(ConfigError, match="no class indices"):

@@ -166,5 +166,5 @@ def test_folders_that_cannot_be_used_say_what_is_expected(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="holds 1 images of one class, 'cat'"):
         load_folder(tmp_path)
     animals(tmp_path, 3)
-    with pytest.raises(ConfigError, match="channels is 4"):
+    with pytest.raises(ConfigError, match="channels must be 1 or 3, got 4"):
         load_folder(tmp_path, channels=4)

@@ -344,7 +344,7 @@ def test_mpii_says_what_is_missing(tmp_path: Path) -> None:
     mpii_json(tmp_path)
     with pytest.raises(DataError, match=r"train.json holds 2 people; expected 22246"):
         load_mpii(tmp_path)
-    with pytest.raises(ConfigError, match="context is -1"):
+    with pytest.raises(ConfigError, match="context must be an integer >= 0, got -1"):
         load_mpii(tmp_path, context=-1)
     (tmp_path / "annot" / "gt_valid.mat").unlink()
     with pytest.raises(DataError, match=r"train.json and no gt_valid.mat"):
@@ -422,7 +422,7 @@ def test_coco_with_a_head_of_two_keypoints_and_a_test_file(tmp_path: Path) -> No
     assert (len(data.train), len(data.test)) == (3, 2)
     assert data.head == (0, 1)
     assert data.train.targets(data.train.ids).shape == (3, 3, 3)
-    with pytest.raises(ConfigError, match=r"head is \['left_paw', 'nose'\]; possible are two of .*tail"):
+    with pytest.raises(ConfigError, match=r"head must be two of .*tail.*, got \['left_paw', 'nose'\]"):
         load_coco_keypoints(train, **{**options, "head": ["left_paw", "nose"]})
 
 

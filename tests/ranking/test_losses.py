@@ -249,5 +249,5 @@ def test_lists_of_differing_shape_are_refused(loss: Loss) -> None:
 
 @every
 def test_another_reduction_is_refused(loss: Loss) -> None:
-    with pytest.raises(ConfigError, match="reduction is 'median'; possible are mean, sum and none"):
+    with pytest.raises(ConfigError, match="reduction must be one of mean, sum and none, got 'median'"):
         loss(torch.zeros(4), torch.arange(4.0), reduction="median")

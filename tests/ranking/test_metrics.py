@@ -59,7 +59,7 @@ def test_whole_numbers_are_ranked_as_numbers() -> None:
 
 
 def test_another_way_with_ties_is_refused() -> None:
-    with pytest.raises(ConfigError, match="ties is 'min'; possible are average and order"):
+    with pytest.raises(ConfigError, match="ties must be one of average and order, got 'min'"):
         hard_ranks(torch.zeros(2), ties="min")  # type: ignore[arg-type]
 
 
@@ -118,5 +118,5 @@ def test_recall_of_a_share() -> None:
 
 @pytest.mark.parametrize("k", [0, -1, 1.5])
 def test_an_impossible_k_is_refused(k: float) -> None:
-    with pytest.raises(ConfigError, match=rf"k is {k}; possible are a whole number above 0 or a share"):
+    with pytest.raises(ConfigError, match=rf"k must be a whole number >= 1 or a share between 0 and 1, got {k}"):
         top_k_recall(torch.zeros(3), torch.zeros(3), k)

@@ -178,8 +178,8 @@ def log_level(values: np.ndarray, weights: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, "temperature is 0.0; possible is a number above 0"),
-        ({"regularisation": "cubic"}, "regularisation is 'cubic'; possible are quadratic and entropic"),
+        ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
+        ({"regularisation": "cubic"}, "regularisation must be one of quadratic and entropic, got 'cubic'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, object], message: str) -> None:

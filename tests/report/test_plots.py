@@ -41,7 +41,7 @@ def test_the_other_band_is_the_range(write_run, tmp_path):
 
 
 def test_unknown_band_is_refused(runs):
-    with pytest.raises(ConfigError, match="possible are sd, range, interval"):
+    with pytest.raises(ConfigError, match="possible are interval, range, sd"):
         curve_figure(final_table(runs).values, band="iqr")
 
 

@@ -92,7 +92,7 @@ def test_the_order_of_the_pool_does_not_matter_and_the_seed_decides() -> None:
 
 def test_what_cannot_be_done_is_refused() -> None:
     signals = pool(torch.full((3, 2), 0.5), torch.ones(3, 2), ("a", "b", "c"))
-    with pytest.raises(StrategyError, match="between 1 and the 3 candidates"):
+    with pytest.raises(StrategyError, match="n must be an integer >= 1 and <= 3"):
         Badge().select(signals, NONE, 4, seeded())
     signals.columns["embedding"][1, 0] = float("nan")
     with pytest.raises(StrategyError, match="'embedding' is NaN for 1 of 3 samples: b"):

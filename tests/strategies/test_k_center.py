@@ -99,7 +99,7 @@ def test_agrees_with_the_reference_code(case: str, oracle: Callable[[str], dict[
 
 
 def test_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(StrategyError, match="between 0 and the 3"):
+    with pytest.raises(StrategyError, match="n must be an integer >= 0 and <= 3"):
         k_center_greedy(torch.zeros(3, 2), torch.zeros(0, 2), 4)
     with pytest.raises(StrategyError, match="candidates are 2 wide, centres 5"):
         k_center_greedy(torch.zeros(3, 2), torch.zeros(1, 5), 1)

@@ -158,7 +158,7 @@ def test_integers_numpy_and_half_precision() -> None:
 
 def test_what_cannot_be_done_is_refused() -> None:
     points = torch.zeros(3, 2)
-    with pytest.raises(StrategyError, match="asked for 4 centres; between 0 and the 3 candidates"):
+    with pytest.raises(StrategyError, match="n must be an integer >= 0 and <= 3, got 4"):
         k_means_plus_plus(points, 4, seeded())
     with pytest.raises(StrategyError, match="features are 2 wide, centres 5"):
         k_means_plus_plus(points, 1, seeded(), torch.zeros(1, 5))

@@ -59,7 +59,7 @@ def test_never_one_row_twice_and_the_order_of_the_pool_does_not_matter() -> None
 
 
 def test_what_cannot_be_done_is_refused() -> None:
-    with pytest.raises(StrategyError, match="between 0 and the 3 candidates"):
+    with pytest.raises(StrategyError, match="n must be an integer >= 0 and <= 3"):
         largest_cluster_maximum_distance(torch.zeros(3, 2), torch.zeros(0, 2), 4)
     with pytest.raises(StrategyError, match="candidates are 2 wide, centres 5"):
         largest_cluster_maximum_distance(torch.zeros(3, 2), torch.zeros(1, 5), 1)

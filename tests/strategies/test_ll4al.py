@@ -88,5 +88,5 @@ def test_the_weight_counts_where_the_gradient_is_stopped() -> None:
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_weight_must_be_a_number_above_0(weight: float) -> None:
-    with pytest.raises(ConfigError, match=r"predictor.weight must be a number > 0, got"):
+    with pytest.raises(ConfigError, match=r"predictor.weight must be a finite number > 0, got"):
         companion(dataclasses.replace(LL4AL().plan, weight=weight))

@@ -127,7 +127,7 @@ def test_constant_embeddings() -> None:
 def test_what_cannot_be_done_is_refused() -> None:
     with pytest.raises(StrategyError, match="candidates are 2 wide, those of the labelled"):
         ProbCover().select(fan([1, 2]), Signals(("x",), {"embedding": torch.zeros(1, 5)}), 1, seeded())
-    with pytest.raises(StrategyError, match="between 1 and the 2 candidates"):
+    with pytest.raises(StrategyError, match="n must be an integer >= 1 and <= 2"):
         ProbCover().select(fan([1, 2]), NONE, 3, seeded())
     with pytest.raises(StrategyError, match="delta must lie above 0 and at most at 2; found 0"):
         ProbCover(delta=0.0)

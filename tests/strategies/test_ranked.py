@@ -156,12 +156,12 @@ def test_columns_follow_the_switches() -> None:
 @pytest.mark.parametrize(
     ("switches", "why"),
     [
-        ({"guard": 1.5}, "guard is 1.5; possible is a number between 0 and 1"),
-        ({"apart": -1.0}, "apart is -1.0; possible is a number of 0 or more"),
-        ({"top": 0.5}, "top is 0.5; possible is a number of 1 or more"),
+        ({"guard": 1.5}, "guard must be a finite number >= 0 and <= 1, got 1.5"),
+        ({"apart": -1.0}, "apart must be a finite number >= 0, got -1.0"),
+        ({"top": 0.5}, "top must be a finite number >= 1, got 0.5"),
         ({"noise": "gauss"}, "unknown noise 'gauss': possible are none, power, softmax, softrank"),
         ({"diversity": "kcenter"}, "did you mean k-center"),
-        ({"noise": "softmax", "sharpness": 0.0}, "sharpness is 0.0; possible is a number above 0"),
+        ({"noise": "softmax", "sharpness": 0.0}, "sharpness must be a finite number > 0, got 0.0"),
     ],
 )
 def test_switches_that_make_no_sense_are_refused(switches: dict[str, Any], why: str) -> None:

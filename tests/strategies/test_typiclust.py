@@ -88,7 +88,7 @@ def test_embeddings_are_sorted_by_id_and_of_unit_length() -> None:
 def test_what_cannot_be_done_is_refused() -> None:
     with pytest.raises(StrategyError, match="candidates are 2 wide, those of the labelled"):
         TypiClust().select(fan([1, 2]), Signals(("x",), {"embedding": torch.zeros(1, 5)}), 1, seeded())
-    with pytest.raises(StrategyError, match="between 1 and the 2 candidates"):
+    with pytest.raises(StrategyError, match="n must be an integer >= 1 and <= 2"):
         TypiClust().select(fan([1, 2]), NONE, 3, seeded())
     with pytest.raises(StrategyError, match="neighbours must be at least 1; found 0"):
         TypiClust(neighbours=0)

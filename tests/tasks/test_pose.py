@@ -265,9 +265,9 @@ def test_an_answer_of_another_form_says_what_is_expected(answer: object, says: s
 
 
 def test_options_that_make_no_sense() -> None:
-    with pytest.raises(ConfigError, match=r"\[7\] do not exist; possible are 0..2"):
+    with pytest.raises(ConfigError, match=r"joints must be from 0 to 2, got \[7\]"):
         task(pairs=[(0, 7)])
-    with pytest.raises(ConfigError, match="sigma 0"):
+    with pytest.raises(ConfigError, match="sigma must be a finite number > 0, got 0"):
         task(sigma=0)
     with pytest.raises(DataError, match=r"\[1, 2, 3\]; expected \[batch, 3, 3\]"):
         task().loss(torch.zeros(1, 3, 4, 4), torch.zeros(1, 2, 3))

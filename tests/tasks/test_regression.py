@@ -165,12 +165,12 @@ def test_dropout_answers_differ_and_are_the_same_each_time() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "cubed"}, r"loss 'cubed'.*squared, absolute, huber"),
-        ({"uncertainty": "entropy"}, r"uncertainty 'entropy'.*none, dropout, ensemble"),
-        ({"delta": 0.0}, r"delta 0\.0"),
-        ({"std": (1.0, 0.0)}, r"std is \(1\.0, 0\.0\); possible are numbers above 0"),
+        ({"loss": "cubed"}, r"unknown loss 'cubed'.*absolute, huber, squared"),
+        ({"uncertainty": "entropy"}, r"unknown uncertainty 'entropy'.*dropout, ensemble, none"),
+        ({"delta": 0.0}, r"delta must be a finite number > 0, got 0\.0"),
+        ({"std": (1.0, 0.0)}, r"std must be > 0, got \(1\.0, 0\.0\)"),
         ({"mean": (1.0,)}, r"mean is \(1\.0,\); expected is one finite number, or one for each of 2"),
-        ({"uncertainty": "ensemble", "draws": 1}, r"draws is 1; ensemble needs 2 or more"),
+        ({"uncertainty": "ensemble", "draws": 1}, r"draws must be >= 2, got 1"),
     ],
 )
 def test_values_that_make_no_sense_are_named(options: dict[str, object], message: str) -> None:

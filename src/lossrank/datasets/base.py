@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lossrank.errors import ConfigError, DataError, listed
+from lossrank.errors import DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool
-from lossrank.requirements import require_share
+from lossrank.requirements import require_count, require_share
 
 __all__ = ["ImageData", "check_classes", "hash_share", "held_out", "pixel_statistics", "subset"]
 
@@ -72,8 +72,7 @@ def subset(pool: Pool, count: int | None, what: str) -> Pool:
     """
     if count is None:
         return pool
-    if not 1 <= count <= len(pool):
-        raise ConfigError(f"{what} is {count}; possible is 1 to {len(pool)}")
+    require_count(what, count, 1, len(pool))
     chosen = set(sorted(pool.ids, key=hash_share)[:count])
     return pool.view([i for i in pool.ids if i in chosen])
 

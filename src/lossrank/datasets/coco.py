@@ -226,7 +226,7 @@ def _ends(head: Sequence[str], joints: Sequence[str]) -> tuple[int, int] | None:
     if not head:
         return None
     if len(head) != 2 or any(name not in joints for name in head):
-        raise ConfigError(f"head is {list(head)}; possible are two of the keypoints {listed(joints, 30)}")
+        raise ConfigError(f"head must be two of the keypoints {listed(joints, 30)}, got {list(head)}")
     return joints.index(head[0]), joints.index(head[1])
 
 

@@ -22,7 +22,7 @@ def with_flips(data: ImageData, share: float, seed: int) -> ImageData:
         ConfigError: the share is not between 0 and 1, or targets are no class indices.
     """
     if not 0 <= share < 1:
-        raise ConfigError(f"label_noise is {share}; possible is a number from 0 to below 1")
+        raise ConfigError(f"label_noise must be a number >= 0 and < 1, got {share}")
     if share == 0:
         return data
     targets = data.train.targets(data.train.ids)

@@ -17,6 +17,7 @@ from lossrank.errors import ConfigError, DataError, listed
 from lossrank.ledger import SampleId
 from lossrank.picture_files import SUFFIXES, images_below, not_utf8
 from lossrank.pool import Pool
+from lossrank.requirements import require_count
 from lossrank.sources import Batch, InMemory, Source, Targets, UnreadableSample, as_picture, gather
 
 __all__ = ["files_pool", "images_below", "load_folder", "load_unlabelled"]
@@ -151,8 +152,9 @@ def files_pool(
     Args:
         white: the grey of more than 8 bits that is white, one for all pools of a data set: `decoding.white_of`.
     """
-    if channels not in (1, 3) or image_size < 1:
-        raise ConfigError(f"channels is {channels}, image_size {image_size}; possible are 1 or 3, and 1 or more")
+    if channels not in (1, 3):
+        raise ConfigError(f"channels must be 1 or 3, got {channels}")
+    require_count("image_size", image_size)
     source = _Files(files, targets, image_size, channels, white)
     if len(files) * channels * image_size**2 > max_memory:
         return Pool(source)

@@ -22,7 +22,7 @@ def with_long_tail(data: ImageData, factor: float, seed: int) -> ImageData:
         ConfigError: the factor is below 1, or targets are no class indices.
     """
     if not factor >= 1:
-        raise ConfigError(f"long_tail is {factor}; possible is 1 (no tail) or more")
+        raise ConfigError(f"long_tail must be >= 1 (1: no tail), got {factor}")
     if factor == 1:
         return data
     targets = data.train.targets(data.train.ids)

@@ -15,7 +15,8 @@ from lossrank.datasets.base import hash_share
 from lossrank.datasets.mat_files import read_mat
 from lossrank.datasets.pose import IMAGENET_MEAN, IMAGENET_STD, IN_MEMORY, Box, Person, PoseData, people_pool
 from lossrank.decoding import white_of
-from lossrank.errors import ConfigError, DataError, listed
+from lossrank.errors import DataError, listed
+from lossrank.requirements import require_count
 from lossrank.strict_json import read_strict
 from lossrank.tasks.pck import MPII_HEAD_BOX
 
@@ -90,8 +91,7 @@ def load_mpii(
         raise DataError(
             f"MPII was looked for in {path}, which {'is a file' if path.exists() else 'does not exist'}; {LAYOUTS}"
         )
-    if context < 0:
-        raise ConfigError(f"context is {context}; possible is 0 or more")
+    require_count("context", context, 0)
     if not (path / "images").is_dir():
         raise DataError(f"{path} has no folder images; {LAYOUTS}")
     crop = _Crop(path / "images", image_size, image_size + 2 * context)

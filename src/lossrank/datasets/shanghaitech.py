@@ -67,7 +67,7 @@ def load_shanghaitech(
         ConfigError: another part.
     """
     if part not in PICTURES:
-        raise ConfigError(f"part is {part!r}; possible are {listed(PICTURES)}")
+        raise ConfigError(f"part must be one of {listed(PICTURES)}, got {part!r}")
     name = f"ShanghaiTech part {part}"
     if path is None:
         raise DataError(f"{name} needs to be told where it lies (data: FOLDER); {LAYOUTS}")

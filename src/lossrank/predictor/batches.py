@@ -87,6 +87,6 @@ def largest(scores: Iterable[tuple[str, float]], n: int) -> list[str]:
             yield -score, sample
 
     best = heapq.nsmallest(n, ordered())
-    if len(best) < n or n < 1:
-        raise DataError(f"asked to select {n} samples; between 1 and the {len(seen)} in the loader are possible")
+    if len(best) < n:
+        raise DataError(f"n must be at most the {len(seen)} samples in the loader, got {n}")
     return [sample for _, sample in best]

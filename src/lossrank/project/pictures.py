@@ -118,7 +118,7 @@ def _as_data(layout: Layout, train: Pool, test: Pool, statistics: tuple[Any, Any
     if layout.vocabulary.task == "pose":
         head = layout.options.get("head") or ()
         if any(name not in names for name in head) or len(head) not in (0, 2):
-            raise ConfigError(f"head is {list(head)}; possible are two of the joints {listed(names, 30)}")
+            raise ConfigError(f"head must be two of the joints {listed(names, 30)}, got {list(head)}")
         ends = (names.index(head[0]), names.index(head[1])) if head else None
         return PoseData(train, test, names, *statistics, pairs=mirror_pairs(names), head=ends)
     if layout.vocabulary.task == "counting":

@@ -92,7 +92,7 @@ def reduced(per_list: Tensor, reduction: Reduction) -> Tensor:
         return per_list.sum()
     if reduction == "none":
         return per_list
-    raise ConfigError(f"reduction is {reduction!r}; possible are mean, sum and none")
+    raise ConfigError(f"reduction must be one of mean, sum and none, got {reduction!r}")
 
 
 def is_ordered(values: Tensor, where: Tensor | None = None) -> Tensor:

@@ -64,7 +64,7 @@ def list_mle_loss(
         reduction: over lists.
     """
     if ties not in ("none", "order"):
-        raise ConfigError(f"ties is {ties!r}; possible are none and order")
+        raise ConfigError(f"ties must be one of none and order, got {ties!r}")
     predicted, target = prepared(predicted, target, where, weights)
     scores, place = finite(predicted, where), torch.arange(predicted.shape[-1], device=predicted.device)
     rivals = target[..., None, :] < target[..., :, None]  # [..., i, j]: j is behind i

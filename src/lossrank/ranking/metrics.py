@@ -112,7 +112,7 @@ def top_k_recall(
     """
     check(predicted, true, where)
     if not k > 0 or (k >= 1 and k != math.floor(k)):
-        raise ConfigError(f"k is {k}; possible are a whole number above 0 or a share between 0 and 1")
+        raise ConfigError(f"k must be a whole number >= 1 or a share between 0 and 1, got {k}")
     length = predicted.new_full((*predicted.shape[:-1], 1), predicted.shape[-1], dtype=torch.float64)
     length = length if where is None else where.sum(-1, keepdim=True).double()
     # A share that makes a whole number stays one: .53 of 100 is 53 - 7e-15.

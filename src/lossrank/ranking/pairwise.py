@@ -117,7 +117,7 @@ def _opposite_pairs(
 ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, Tensor | None]:
     """For the pairs (i, d-1-i): the lead of i, both true losses, whether the pair counts, its weight."""
     if ties not in ("none", "order"):
-        raise ConfigError(f"ties is {ties!r}; possible are none and order")
+        raise ConfigError(f"ties must be one of none and order, got {ties!r}")
     predicted, target = prepared(predicted, target, where, weights)
     predicted, target = finite(predicted, where), finite(target, where)
     length = predicted.shape[-1]

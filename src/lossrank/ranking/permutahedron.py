@@ -43,9 +43,9 @@ def permutahedron_ranks(
         ConfigError: another regularisation, or a temperature that is not above 0.
     """
     if regularisation not in ("quadratic", "entropic"):
-        raise ConfigError(f"regularisation is {regularisation!r}; possible are quadratic and entropic")
+        raise ConfigError(f"regularisation must be one of quadratic and entropic, got {regularisation!r}")
     if not temperature > 0:
-        raise ConfigError(f"temperature is {temperature}; possible is a number above 0")
+        raise ConfigError(f"temperature must be > 0, got {temperature}")
     values = widened(values)
     if standardise:
         values, scale = comparable(values, where)

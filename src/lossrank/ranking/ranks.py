@@ -42,7 +42,7 @@ def hard_ranks(
     elif ties == "order":
         ranks = ascending(-values if descending else values, where).argsort(-1) + 1
     else:
-        raise ConfigError(f"ties is {ties!r}; possible are average and order")
+        raise ConfigError(f"ties must be one of average and order, got {ties!r}")
     ranks = ranks.to(widened(values).dtype if values.is_floating_point() else torch.get_default_dtype())
     unknown = torch.isnan(values) if where is None else torch.isnan(values) & where
     ranks = torch.where(unknown.any(-1, keepdim=True), torch.nan, ranks)

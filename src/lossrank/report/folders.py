@@ -36,7 +36,7 @@ def find_runs(folders: Iterable[str | Path]) -> tuple[Run, ...]:
     """As `read_runs`, where one strategy and seed may appear in several runs."""
     found = {path.resolve(): path for folder in folders for path in _places(Path(folder))}
     if not found:
-        raise RunError("no run folder was given; possible are run folders, or a folder that holds some")
+        raise RunError("at least one run folder, or a folder that holds some, must be given, got none")
     runs = ordered(run for path in found.values() for run in _runs_at(path))
     _check_metrics(runs)
     return tuple(runs)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lossrank.errors import ConfigError, RunError, listed
+from lossrank.errors import ConfigError, RunError, unknown_name
 from lossrank.report.rows import Run, by_strategy
 from lossrank.report.tables import Cell, FinalTable, Grid
 from lossrank.statistics import bootstrap_weights, percentiles
@@ -90,7 +90,7 @@ def curve_figure(grid: Grid, band: Band = "sd", reference: float | None = None, 
         ConfigError: a band that does not exist.
     """
     if band not in BAND_TEXT:
-        raise ConfigError(f"unknown band {band!r}: possible are {listed(BAND_TEXT)}")
+        raise ConfigError(unknown_name("band", band, BAND_TEXT))
     longest = max((len(name) for name in grid.strategies), default=0)
     figure, axes = _axes(right=0.80 if longest <= 9 else 0.66)
     ends: dict[str, tuple[float, float]] = {}

@@ -46,8 +46,8 @@ def write_recorded(runs: Sequence[Run], out: Path, title: str, commands: Sequenc
     unfinished = [name for name, run in zip(names, runs, strict=True) if not run.finished]
     if unfinished or len(set(names)) < len(names) or not runs:
         raise RunError(
-            f"{len(runs)} runs were given to be recorded, {len(unfinished)} of them unfinished, with "
-            f"{len(set(names))} names; possible are finished runs, each with a name of its own"
+            f"runs to be recorded must be finished, each with a name of its own, got {len(runs)} runs with "
+            f"{len(set(names))} names, {len(unfinished)} of them unfinished"
         )
     shared = {what: _shared([getattr(run, what) for run in runs]) for what in ("recipe", "environment")}
     own = [

@@ -9,6 +9,7 @@ import torch
 
 from lossrank.errors import StrategyError
 from lossrank.ledger import SampleId
+from lossrank.requirements import require_count
 from lossrank.signals import Signals
 from lossrank.strategies.base import PredictorPlan, Scene, Strategy
 from lossrank.strategies.entropy import Entropy
@@ -51,8 +52,7 @@ class Auto(Strategy):
         if self.of.score is None or self.of.score in self.of.makes:
             raise StrategyError(f"auto needs a strategy whose score is collected; {self.of.name!r} has none")
         for name, value, least in (("folds", self.folds, 2), ("least", self.least, 2 * self.folds)):
-            if value < least:
-                raise StrategyError(f"auto: {name} is {value}; possible is {least} or more")
+            require_count(f"auto: {name}", value, least, error=StrategyError)
         for name in FOLLOWED:
             object.__setattr__(self, name, getattr(self.of, name))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lossrank.errors import StrategyError
+from lossrank.requirements import require_count
 from lossrank.strategies.distances import Points, as_array, one_thread
 
 __all__ = ["k_center_greedy"]
@@ -40,8 +41,7 @@ def k_center_greedy(
         StrategyError: n is out of range, the widths differ, or a value is not finite.
     """
     candidates, known = as_array(features), as_array(centres)
-    if not 0 <= n <= len(candidates):
-        raise StrategyError(f"asked for {n} centres; between 0 and the {len(candidates)} candidates are possible")
+    require_count("n", n, 0, len(candidates), error=StrategyError)
     if candidates.ndim != 2 or (len(known) and known.ndim != 2):
         raise StrategyError(f"k-center needs tables [N, D]; found {list(candidates.shape)} and {list(known.shape)}")
     if len(known) and known.shape[1] != candidates.shape[1]:

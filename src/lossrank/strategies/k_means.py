@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossrank.columns import is_mapped
 from lossrank.errors import StrategyError
+from lossrank.requirements import require_count
 from lossrank.strategies.distances import one_thread
 
 __all__ = ["factored_k_means_plus_plus", "k_means_clusters", "k_means_plus_plus", "squared_norms"]
@@ -82,8 +83,7 @@ def factored_k_means_plus_plus(
         StrategyError: n is out of range, a value is not finite or a weight is negative.
     """
     total = len(factors[0])
-    if not 0 <= n <= total:
-        raise StrategyError(f"asked for {n} centres; between 0 and the {total} candidates are possible")
+    require_count("n", n, 0, total, error=StrategyError)
     share = _checked(weights, total)
     picked: list[int] = []
     if n == 0:

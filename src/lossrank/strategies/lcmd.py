@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossrank.errors import StrategyError
 from lossrank.ledger import SampleId
+from lossrank.requirements import require_count
 from lossrank.signals import Signals
 from lossrank.strategies.base import Strategy
 
@@ -58,8 +59,7 @@ def largest_cluster_maximum_distance(features: Tensor, centres: Tensor, n: int) 
     Raises:
         StrategyError: n is out of range, the widths differ, or a value is not finite.
     """
-    if not 0 <= n <= len(features):
-        raise StrategyError(f"asked for {n} rows; between 0 and the {len(features)} candidates are possible")
+    require_count("n", n, 0, len(features), error=StrategyError)
     if len(centres) and centres.shape[1:] != features.shape[1:]:
         raise StrategyError(f"candidates are {features.shape[1]} wide, centres {centres.shape[1]}")
     points = features.detach().cpu()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossrank.errors import StrategyError, unknown_name
 from lossrank.ledger import SampleId
+from lossrank.requirements import require_number
 from lossrank.signals import Signals
 from lossrank.strategies.base import Strategy
 from lossrank.strategies.spread import SPREADS, spread_rows, typical_distance, without_copies
@@ -46,14 +47,10 @@ class Ranked(Strategy):
         for name, known in (("noise", KINDS), ("diversity", SPREADS)):
             if getattr(self, name) not in ("none", *known):
                 raise StrategyError(unknown_name(name, getattr(self, name), ("none", *known)))
-        for name, right, possible in (
-            ("guard", 0 <= self.guard <= 1, "between 0 and 1"),
-            ("apart", self.apart >= 0, "of 0 or more"),
-            ("top", self.top >= 1, "of 1 or more"),
-            ("sharpness", self.sharpness > 0, "above 0"),
-        ):
-            if not right:
-                raise StrategyError(f"{name} is {getattr(self, name)}; possible is a number {possible}")
+        require_number("guard", self.guard, 0, 1, error=StrategyError)
+        require_number("apart", self.apart, 0, error=StrategyError)
+        require_number("top", self.top, 1, error=StrategyError)
+        require_number("sharpness", self.sharpness, 0, above=True, error=StrategyError)
         embedding = frozenset({"embedding"})
         none: frozenset[str] = frozenset()
         self._reads(embedding if self.apart or self.diversity != "none" else none, embedding if self.apart else none)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lossrank.errors import StrategyError, unknown_name
+from lossrank.requirements import require_number
 
 __all__ = ["KINDS", "perturbed"]
 
@@ -24,8 +25,7 @@ def perturbed(scores: Tensor, kind: str, sharpness: float, generator: torch.Gene
     """
     if kind not in KINDS:
         raise StrategyError(unknown_name("kind of noise", kind, KINDS))
-    if not sharpness > 0:
-        raise StrategyError(f"the noise's sharpness is {sharpness}; possible is a number above 0")
+    require_number("sharpness", sharpness, 0, above=True, error=StrategyError)
     values = scores.double()
     if kind == "power":
         if bool((values < 0).any()):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossrank.errors import StrategyError, listed
 from lossrank.ledger import SampleId
+from lossrank.requirements import require_count
 
 __all__ = ["top_k"]
 
@@ -29,8 +30,7 @@ def top_k(
         StrategyError: k is below 1 or above what the stream holds, a block's lengths differ, a score is NaN or
             infinite, or an id stands among the k twice.
     """
-    if k < 1:
-        raise StrategyError(f"asked to choose {k} samples of a stream; 1 or more are possible")
+    require_count("k", k, error=StrategyError)
     kept = _Kept(k)
     total = 0
     for ids, block in stream:
@@ -38,7 +38,7 @@ def top_k(
         total += len(scores)
         kept.offer(ids, scores)
     if total < k:
-        raise StrategyError(f"asked to choose {k} samples of a stream that holds {total}")
+        raise StrategyError(f"k must be at most the {total} samples of the stream, got {k}")
     kept.prune()
     order = sorted(range(k), key=lambda place: (-kept.scores[place], kept.ids[place]))
     if len(set(kept.ids)) < k:

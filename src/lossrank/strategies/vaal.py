@@ -16,6 +16,7 @@ from lossrank.errors import StrategyError
 from lossrank.ledger import SampleId
 from lossrank.models import VAE, Discriminator, weights_from
 from lossrank.pool import Batch, Pool, Transform
+from lossrank.requirements import require_count, require_number
 from lossrank.signals import Signals
 from lossrank.strategies.base import Scene
 from lossrank.strategies.ranked import Ranked
@@ -69,10 +70,9 @@ class VAAL(Ranked):
         super().__post_init__()
         for name, least in (("z", 1), ("batch_size", 2), ("width", 1), ("iterations", 1)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise StrategyError(f"vaal: {name} is {value}; possible is {least} or more")
-        if not self.lr > 0:
-            raise StrategyError(f"vaal: lr is {self.lr}; possible is a number above 0")
+            if value is not None:
+                require_count(f"vaal: {name}", value, least, error=StrategyError)
+        require_number("vaal: lr", self.lr, 0, above=True, error=StrategyError)
 
     def departures(self) -> tuple[str, ...]:
         found = []

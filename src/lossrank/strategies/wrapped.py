@@ -9,6 +9,7 @@ import torch
 
 from lossrank.errors import StrategyError
 from lossrank.ledger import SampleId
+from lossrank.requirements import require_count
 from lossrank.signals import Signals
 from lossrank.strategies.base import PredictorPlan, Scene, Strategy
 from lossrank.strategies.entropy import Entropy
@@ -39,8 +40,7 @@ class Subsample(Strategy):
     paper: ClassVar[str] = "Yoo & Kweon, Learning Loss for Active Learning, CVPR 2019"
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise StrategyError(f"subsample: candidates is {self.candidates}; possible is 1 or more")
+        require_count("subsample: candidates", self.candidates, error=StrategyError)
         for name in ("needs", "needs_labelled", *FOLLOWED):
             object.__setattr__(self, name, getattr(self.of, name))
 

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, DataError
+from lossrank.requirements import require_count, require_number
+from lossrank.strict_json import finite
 from lossrank.tasks.base import Metric, Task
 from lossrank.tasks.density import counts, density_entropy, density_maps, density_mse, heads_in, local_maxima
 
@@ -91,10 +93,11 @@ class Counting(Task):
         sigma: float = 4.0,
         scale: float = 100.0,
     ) -> None:
-        if most < 1 or kernel < 1 or kernel % 2 == 0:
-            raise ConfigError(f"most is {most} and kernel {kernel}; possible are 1 or more, and odd numbers from 1")
-        if not (stride > 0 and sigma > 0 and scale > 0):
-            raise ConfigError(f"stride is {stride}, sigma {sigma} and scale {scale}; possible are numbers above 0")
+        require_count("most", most)
+        if require_count("kernel", kernel) % 2 == 0:
+            raise ConfigError(f"kernel must be an odd number, got {kernel}; use {kernel + 1}")
+        for name, value in (("stride", stride), ("sigma", sigma), ("scale", scale)):
+            require_number(name, value, 0, above=True)
         self.taps = tuple(taps)
         self.most, self.stride, self.kernel, self.sigma, self.scale = most, stride, kernel, sigma, scale
         self._build = build
@@ -110,7 +113,7 @@ class Counting(Task):
         if isinstance(stride, int | float) and stride != self.stride:
             raise ConfigError(
                 f"{type(model).__name__} puts out one pixel for {stride} of the image, the task expects {self.stride}; "
-                f"possible is task_options: {{stride: {stride}}}"
+                f"set task_options: {{stride: {stride}}}"
             )
         return model
 
@@ -208,8 +211,8 @@ class Counting(Task):
             raise DataError(f"an answer is a {type(points).__name__}; expected a list of points [x, y]")
         if len(points) > self.most:
             raise DataError(
-                f"an answer has {len(points)} points; possible are {self.most}, or more with task_options: "
-                f"{{most: {len(points)}}}"
+                f"an answer must have at most {self.most} points, got {len(points)}; set task_options: "
+                f"{{most: {len(points)}}} to allow them"
             )
         for row, point in enumerate(points):
             target[row] = torch.tensor([*_checked(point, row), HEAD])
@@ -256,6 +259,7 @@ class Counting(Task):
 def _checked(point: Any, row: int) -> tuple[float, float]:
     if not isinstance(point, Sequence) or isinstance(point, str) or len(point) != 2:
         raise DataError(f"point {row} is {point!r}; expected [x, y]")
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in point):
+    x, y = finite(point[0]), finite(point[1])
+    if x is None or y is None:
         raise DataError(f"point {row} is {list(point)}; expected two finite numbers")
-    return float(point[0]), float(point[1])
+    return x, y

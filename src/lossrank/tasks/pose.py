@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lossrank.errors import ConfigError, DataError
+from lossrank.requirements import require_number
 from lossrank.tasks.base import Metric, Task
 from lossrank.tasks.heatmaps import FlipTested, decode, gaussian_targets, heatmap_entropy, joints_mse, second_peaks
 from lossrank.tasks.pck import HEAD_ROW, head_length, pckh
@@ -100,9 +101,9 @@ class Pose(Task):
         named = (*(p for pair in (*pairs, *links) for p in pair), *(head or ()), *masked)
         outside = [p for p in named if p not in range(len(joints))]
         if outside:
-            raise ConfigError(f"joints {outside} do not exist; possible are 0..{len(joints) - 1}")
-        if not (stride > 0 and sigma > 0):
-            raise ConfigError(f"stride is {stride} and sigma {sigma}; possible are numbers above 0")
+            raise ConfigError(f"joints must be from 0 to {len(joints) - 1}, got {outside}")
+        for name, value in (("stride", stride), ("sigma", sigma)):
+            require_number(name, value, 0, above=True)
         self.joints = tuple(joints)
         self.pairs, self.links, self.head, self.masked = tuple(pairs), tuple(links), head, tuple(masked)
         self.stride, self.sigma, self.quarter_offset, self.flip_test = stride, sigma, quarter_offset, flip_test

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lossrank.errors import ConfigError, DataError, StrategyError, listed
+from lossrank.errors import ConfigError, DataError, StrategyError, listed, unknown_name
 from lossrank.models.dropout import dropout_layers
+from lossrank.requirements import require_number
+from lossrank.strict_json import finite
 from lossrank.tasks.base import Metric, Task
 from lossrank.tasks.draws import Dropped, Ensemble
 from lossrank.tasks.softmax import widest
@@ -98,16 +100,17 @@ class Regression(Task):
         uncertainty: Literal["none", "dropout", "ensemble"] = "none",
         draws: int | None = None,
     ) -> None:
-        if not names or loss not in LOSSES or uncertainty not in DRAWS or not delta > 0:
-            raise ConfigError(
-                f"{len(names)} values, loss {loss!r}, uncertainty {uncertainty!r}, delta {delta}; possible are 1 value "
-                f"or more, {listed(LOSSES)}, {listed(DRAWS)}, and a number above 0"
-            )
+        if not names:
+            raise ConfigError("a regression needs the name of at least one value, got none")
+        for what, name, known in (("loss", loss, LOSSES), ("uncertainty", uncertainty, DRAWS)):
+            if name not in known:
+                raise ConfigError(unknown_name(what, name, known))
+        require_number("delta", delta, 0, above=True)
         self.names, self.kind, self.delta = tuple(names), loss, delta
         self.mean, self.std = (self._each(which, given) for which, given in (("mean", mean), ("std", std)))
         self.asked, self.draws = uncertainty, DRAWS[uncertainty] if draws is None else draws
         if self.draws < (1 if uncertainty == "none" else 2):
-            raise ConfigError(f"draws is {draws}; {uncertainty} needs 2 or more")
+            raise ConfigError(f"draws must be >= {1 if uncertainty == 'none' else 2}, got {draws}")
         within = {"dropout": "model.", "ensemble": f"members.{self.draws - 1}."}.get(uncertainty, "")
         self.taps = tuple(within + tap for tap in taps)
         self.has_uncertainty = uncertainty != "none"
@@ -179,8 +182,7 @@ class Regression(Task):
             DataError: it is neither, or a number is not finite.
         """
         numbers = answer if isinstance(answer, Sequence) and not isinstance(answer, str) else [answer]
-        plain = all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers)
-        if len(numbers) != len(self.names) or not plain:
+        if len(numbers) != len(self.names) or any(finite(number) is None for number in numbers):
             raise DataError(f"an answer is {answer!r}; expected is a finite number for each of {listed(self.names)}")
         return torch.tensor(numbers, dtype=torch.float64)
 
@@ -221,5 +223,5 @@ class Regression(Task):
                 f"{which} is {given}; expected is one finite number, or one for each of {len(self.names)}"
             )
         if which == "std" and not min(numbers) > 0:
-            raise ConfigError(f"std is {given}; possible are numbers above 0")
+            raise ConfigError(f"std must be > 0, got {given}")
         return tuple(map(float, numbers))
