@@ -133,7 +133,7 @@ def _work(reports: Connection, name: str, numbers: range, seed: int) -> None:
     _quiet()
     reader = READERS[name]
     with tempfile.TemporaryDirectory() as folder:
-        path, good, value = _built(reader, Path(folder))
+        path, good, value = built(reader, Path(folder))
         _limit_memory()
         reports.send("ready")
         for number in numbers:
@@ -141,7 +141,8 @@ def _work(reports: Connection, name: str, numbers: range, seed: int) -> None:
     os._exit(0)
 
 
-def _built(reader: Reader, folder: Path) -> tuple[Path, bytes, Any]:
+def built(reader: Reader, folder: Path) -> tuple[Path, bytes, Any]:
+    """The file that is mutated, its bytes while it is good, and what is read of them."""
     os.environ["XDG_CONFIG_HOME"] = str(folder / "settings")
     path = reader.build(folder)
     good = path.read_bytes()
@@ -170,7 +171,7 @@ def show(name: str, seed: int, number: int) -> None:
     """Print an input and what comes of it, with the traceback."""
     reader = READERS[name]
     with tempfile.TemporaryDirectory() as folder:
-        path, good, value = _built(reader, Path(folder))
+        path, good, value = built(reader, Path(folder))
         data = _input(good, seed, name, number)
         print(data[:4000])
         path.write_bytes(data)
