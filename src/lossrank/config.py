@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
@@ -251,11 +252,17 @@ def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
     for text in _texts(mapping):
         with suppress(yaml.YAMLError):  # what is not YAML stays a text
             check_aliases(text, f"a text in the recipe, {text[:40]!r},")
-    parser = recipe_parser(exit_on_error=False)
+    parser = _parser()
     try:
         return Recipe(**parser.instantiate(parser.parse_object(dict(mapping))).as_dict())
     except (ArgumentError, TypeError) as error:
         raise ConfigError(f"the recipe has a value of the wrong kind: {error}") from None
+
+
+@cache
+def _parser() -> ArgumentParser:
+    """Made once: it reads the docstrings of all fields, which takes longer than a recipe."""
+    return recipe_parser(exit_on_error=False)
 
 
 def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:

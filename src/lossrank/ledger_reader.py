@@ -103,6 +103,14 @@ class LedgerReader:
         """Retired samples with the reason."""
         return self._sources("retire", ids)
 
+    def latest_kinds(self, ids: Iterable[SampleId]) -> dict[SampleId, Kind]:
+        """Of each sample the kind of event that `undo` would take back; those that have none are left out."""
+        among = self._among(ids)
+        rows = self._rows(
+            f"SELECT sample, kind, MAX(number) FROM live WHERE kind IN ({MARKS}){among} GROUP BY sample", *UNDOABLE
+        )
+        return {sample: kind for sample, kind, _ in rows}
+
     def history(self) -> Iterator[Event]:
         """Every event, oldest first. Of a command that was taken back, an event for each sample."""
         for row in self._stream(f"SELECT {COLUMNS} FROM event ORDER BY number"):

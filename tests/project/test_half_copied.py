@@ -27,16 +27,19 @@ def test_a_half_copied_picture_is_asked_about_once_it_is_whole(tmp_path: Path) -
         assert take_back_changed(project.layout, project.ledger) == []
 
 
-def test_what_a_person_retired_and_what_has_an_answer_stays(tmp_path: Path) -> None:
+def test_what_a_person_retired_stays_and_so_does_an_answer_that_came_later(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
-    for name in ("a.png", "b.png", "c.png"):
+    names = ("a.png", "b.png", "c.png", "d.png")
+    for name in names:
         (tmp_path / "p" / name).write_bytes(b"-")
     with Project.init(tmp_path / "x", tmp_path / "p", "classification", ["a", "b"]) as project:
         project.ledger.retire(["a.png"], "blurred")
-        project.ingest({"b.png": "a"}, allow_unasked=True)
-        project.ledger.retire(["b.png"], retirement(tmp_path / "p" / "b.png", "damaged"))
-        project.ledger.retire(["c.png"], retirement(tmp_path / "p" / "c.png", "damaged"))
-        for name in ("a.png", "b.png", "c.png"):
+        project.ledger.ask(0, [("b.png", None), ("d.png", None)], "why not")
+        project.ledger.answer({"d.png": "a"}, "ann")
+        for name in names[1:]:
+            project.ledger.retire([name], retirement(tmp_path / "p" / name, "damaged"))
+        project.ledger.answer({"b.png": "a"}, "ann")
+        for name in names:
             (tmp_path / "p" / name).write_bytes(b"--")
-        assert take_back_changed(project.layout, project.ledger) == ["c.png"]
-        assert project.ledger.labelled() == {"b.png": "a"}
+        assert take_back_changed(project.layout, project.ledger) == ["c.png", "d.png"]
+        assert project.ledger.labelled() == {"b.png": "a", "d.png": "a"}

@@ -58,7 +58,7 @@ def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger
         digests: of the pictures as they are now, see `digests_of`.
     """
     ids = _spellings(answers)
-    added, asked = ledger.added(ids), ledger.asked(ids=ids)
+    added, asked, retired = ledger.added(ids), ledger.asked(ids=ids), ledger.retired(ids)
     current, first = ledger.labelled(ids=ids), ledger.first_answers(ids)
     found = SortedOut()
     if answers.broken:
@@ -78,6 +78,10 @@ def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger
         (
             "are about samples never asked (--allow_unasked takes them)",
             lambda g: g.sample not in asked and not allowed.unasked,
+        ),
+        (
+            "are about samples never asked that were retired (lossrank undo PROJECT ID takes a retirement back)",
+            lambda g: g.sample not in asked and g.sample in retired,
         ),
         (
             "are about pictures that are gone or changed since they were asked (--allow_changed takes them)",

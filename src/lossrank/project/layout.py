@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from lossrank.errors import ConfigError, DataError, RunError
+from lossrank.errors import ConfigError, DataError, RunError, unknown_name
 from lossrank.exchange import VOCABULARIES, Vocabulary
 from lossrank.folder import FolderLock, write_atomic
 from lossrank.ledger import Ledger, SampleId
@@ -30,10 +30,12 @@ from lossrank.parsing import check_format, read_rows, read_yaml_mapping, rows_fr
 from lossrank.picture_files import visible
 from lossrank.project.records import check_batch, check_round
 from lossrank.regular import read_file
+from lossrank.requirements import require_count
 
 __all__ = ["FORMAT", "Layout", "digest_of", "is_project"]
 
 LEDGER = "ledger.sqlite"
+OPTIONS = ("classes", "joints", "points", "value", "image_size", "channels", "test", "renamed", "head")
 FORMAT = 1  # raised when an older version could no longer read a project folder
 
 RECIPE = """\
@@ -176,6 +178,32 @@ class Layout:
     def latest_batches(self) -> Iterator[dict[str, Any]]:
         """As `batches`, the latest first; a row is read when its turn comes."""
         return rows_from_the_end(self.folder / "batches.jsonl", check=check_batch)
+
+    def check_options(self) -> None:
+        """Check the `dataset_options` that decide how pictures are read.
+
+        Raises:
+            ConfigError: an unknown one, or a value that makes no sense.
+        """
+        for name in self.options:
+            if name not in OPTIONS:
+                raise ConfigError(unknown_name("field of dataset_options", str(name), OPTIONS))
+        require_count("dataset_options.image_size", self.image_size)
+        if self.channels not in (1, 3) or isinstance(self.channels, bool):
+            raise ConfigError(f"dataset_options.channels must be 1 or 3, got {self.channels!r}")
+        head = self.options.get("head") or []
+        if not isinstance(head, list):
+            raise ConfigError(f"dataset_options.head must be a list of two joints, got {head!r}")
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels to which pictures are scaled for the model."""
+        return self.options.get("image_size", 64)  # type: ignore[no-any-return]
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for grey."""
+        return self.options.get("channels", 3)  # type: ignore[no-any-return]
 
     def require_pictures(self) -> None:
         """Check that the pictures' folder exists.

@@ -65,7 +65,7 @@ class Pictures:
 
     @property
     def _pixels(self) -> int:
-        return int(self.layout.options.get("image_size", 64))
+        return self.layout.image_size
 
     def _joints(self, sample: SampleId, prediction: Mapping[str, Any]) -> tuple[Any, float]:
         joints = torch.tensor(prediction["joints"], dtype=torch.float64)
@@ -101,7 +101,9 @@ def open_pictures(layout: Layout, ids: set[SampleId]) -> Pictures:
 
     Raises:
         DataError: none of the pictures is there, or the test answers cannot be used.
+        ConfigError: `dataset_options` that make no sense.
     """
+    layout.check_options()
     white = white_of(images_below(layout.images).values())
     everything = _pool(layout, layout.images, white)
     test, truth = _test(layout, everything, white)
@@ -127,12 +129,12 @@ def _as_data(layout: Layout, train: Pool, test: Pool, statistics: tuple[Any, Any
 
 
 def _pool(layout: Layout, folder: Path, white: float | None) -> Pool:
-    size = int(layout.options.get("image_size", 64))
+    size = layout.image_size
     if layout.vocabulary.task in ("pose", "counting"):  # the whole picture: what is to be marked may be at its edge
         joints = torch.zeros(max(1, len(layout.vocabulary.names)), 3)
         people = [Person(sample, folder / sample, joints) for sample in sorted(found_below(folder))]
         return people_pool(people, size, white=white)
-    return load_unlabelled(folder, image_size=size, channels=int(layout.options.get("channels", 3)), white=white)
+    return load_unlabelled(folder, image_size=size, channels=layout.channels, white=white)
 
 
 def _test(layout: Layout, pictures: Pool, white: float | None) -> tuple[Pool | None, dict[SampleId, Any]]:

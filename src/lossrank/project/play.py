@@ -36,7 +36,9 @@ def play(layout: Layout, recipe: Recipe, ledger: Ledger, n: int | None, watcher:
     batch = ledger.batches()
     wanted = n or (recipe.budget.step if table.labels else recipe.budget.initial)
     row = _chosen(table, learner, batch, wanted)
-    _retire_unreadable(table)
+    # Of the candidates that were drawn some cannot be read: others are drawn in their place.
+    while _retire_unreadable(table) and len(row["questions"]) < wanted:
+        row = _chosen(table, learner, batch, wanted)
     if not row["questions"]:
         return None
     append_line(layout.folder / "batches.jsonl", json.dumps(row))
@@ -97,8 +99,11 @@ def _said(table: Table, view: View | None, ids: Sequence[SampleId]) -> dict[Samp
     return found
 
 
-def _retire_unreadable(table: Table) -> None:
+def _retire_unreadable(table: Table) -> bool:
+    """Retire what could not be read, as one command; whether there was any."""
     known = table.ledger.retired()
-    for sample, why in table.experiment.pool.unreadable.items():
-        if sample not in known:
+    new = {sample: why for sample, why in table.experiment.pool.unreadable.items() if sample not in known}
+    with table.ledger.together():
+        for sample, why in new.items():
             table.ledger.retire([sample], retirement(table.layout.images / sample, why))
+    return bool(new)

@@ -76,7 +76,9 @@ def _new_round(table: Table, learner: Learner, answers: str, goes_on: bool) -> N
         write_atomic(folder / "environment.json", json.dumps(environment(), indent=2))
     save_checkpoint(weights_of(folder, number), learner, table.contents())
     append_line(folder / "rounds.jsonl", json.dumps(row))
-    weights_of(folder, number - 1).unlink(missing_ok=True)
+    for older in weights_of(folder, number).parent.glob("*.safetensors"):  # a killed select may have left several
+        if older != weights_of(folder, number):
+            older.unlink(missing_ok=True)
     rows.append(row)
 
 

@@ -24,8 +24,9 @@ def take_back_changed(layout: Layout, ledger: Ledger) -> list[str]:
     """Take back the retirement of unreadable pictures whose file is another one now; returns their ids."""
     marks = {sample: MARK.match(reason) for sample, reason in ledger.retired().items()}
     known = {sample: mark[1] for sample, mark in marks.items() if mark}
-    answered = {*ledger.labelled(), *ledger.skipped()} if known else set()
-    changed = [i for i, state in known.items() if i not in answered and _state(layout.images / i) not in (state, None)]
+    changed = [i for i, state in known.items() if _state(layout.images / i) not in (state, None)]
+    latest = ledger.latest_kinds(changed)
+    changed = [i for i in changed if latest[i] == "retire"]  # what came after it would be taken back in its place
     if changed:
         ledger.undo(changed, "the file has changed")
     return changed

@@ -107,10 +107,7 @@ def pull(project: Project, server: Server, *, everything: bool = False, allow_ch
 def _since(link: Link) -> str | None:
     if link.read_until is None:
         return None
-    try:
-        return (datetime.fromisoformat(link.read_until) - OVERLAP).isoformat().replace("+00:00", "Z")
-    except OverflowError:  # a server without a clock, whose times begin in year 1
-        return None
+    return (datetime.fromisoformat(link.read_until) - OVERLAP).isoformat().replace("+00:00", "Z")
 
 
 def _deciding(tasks: Iterable[Task], url: str, damaged: list[tuple[Task, str]]) -> list[_Heard]:

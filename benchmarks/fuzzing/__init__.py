@@ -1,1 +1,0 @@
-"""What `benchmarks/fuzz.py` mutates and reads, by kind of file."""
