@@ -24,6 +24,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,16 @@ FAILED = 1  # pytest's exit status where a test failed; other statuses are error
 class Fault:
     """One planted fault and the tests that must notice it."""
 
+    listed: str
     what: str
     file: str
     old: str
     new: str
     tests: tuple[str, ...]
+
+    def holds(self, text: str) -> bool:
+        """Whether the description, the source file or the list of faults has this text in its name."""
+        return any(text in part for part in (self.what, self.file, self.listed))
 
     def test_files(self) -> list[str]:
         """The files of the named tests, each once."""
@@ -77,17 +83,16 @@ class Log:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", help="faults whose description or file holds this text; repeatable")
+    parser.add_argument("--only", action="append", help="faults with this text in what, file or list; repeatable")
     parser.add_argument("--log", type=Path, help="file of results, so that an interrupted call can be continued")
     parser.add_argument("--seconds", type=int, default=300, help="limit for the tests of one fault")
     options = parser.parse_args()
     wanted = options.only or [""]
-    faults = [fault for fault in read_faults() if any(text in fault.what or text in fault.file for text in wanted)]
+    faults = [fault for fault in read_faults() if any(map(fault.holds, wanted))]
     log = Log(options.log)
     FORKS.set_forkserver_preload(IMPORTED_ONCE)
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of_the_repository(Path(folder))
-        named = tests_of_each_file(faults)
         verdicts = [verdict(copy, fault, log, options.seconds) for fault in faults]
         failing = files_that_fail_unchanged(copy, faults, log, options.seconds)
     caught = [
@@ -103,7 +108,7 @@ def read_faults() -> list[Fault]:
     found: list[Fault] = []
     for file in sorted((ROOT / "benchmarks" / "mutations").glob("*.toml")):
         entries = tomllib.loads(file.read_text(encoding="utf-8"))["fault"]
-        found.extend(Fault(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries)
+        found.extend(Fault(**{**entry, "listed": file.name, "tests": tuple(entry["tests"])}) for entry in entries)
     return found
 
 
@@ -128,7 +133,7 @@ def verdict(copy: Path, fault: Fault, log: Log, seconds: int) -> str:
         result = f"stale: the text is found {text.count(fault.old)} times"
     else:
         parts = [fault.old, fault.new, *fault.tests, text, *texts_of_tests(copy, fault)]
-        result = log.result(fault.what, parts, lambda: planted(copy, fault, text, seconds))
+        result = log.result(fault.what, parts, partial(planted, copy, fault, text, seconds))
     print(f"{result}\n    {fault.file}: {fault.what}", flush=True)
     return result
 
@@ -140,7 +145,7 @@ def files_that_fail_unchanged(copy: Path, faults: list[Fault], log: Log, seconds
     for file in sorted({file for fault in faults for file in fault.test_files()}):
         tests = [test for test in named if test.partition("::")[0] == file]
         parts = [*tests, (copy / file).read_text(encoding="utf-8") if (copy / file).exists() else ""]
-        result = log.result(f"unchanged: {file}", parts, lambda tests=tests: unchanged(copy, tests, seconds))
+        result = log.result(f"unchanged: {file}", parts, partial(unchanged, copy, tests, seconds))
         if result != "passes":
             print(f"{result}\n    {file}, without a fault", flush=True)
             failing.add(file)
