@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lossrank.assembly import assemble, build_strategy, load_data
+from lossrank.choosing import candidates
 from lossrank.config import Recipe, recipe_from
 from lossrank.datasets import ImageData
 from lossrank.errors import ConfigError, DataError, RunError, StrategyError, TrainingError
@@ -71,6 +72,17 @@ def test_one_seed_gives_every_strategy_the_same_start_and_candidates(tmp_path: P
     assert batches(tmp_path / "random")[1] != batches(tmp_path / "entropy")[1]
     run(small("random", seed=1), tmp_path / "other")
     assert batches(tmp_path / "other")[0] != first["random"]
+
+
+def test_a_round_that_is_played_again_has_the_same_candidates(tmp_path: Path) -> None:
+    experiment = assemble(small())
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.ask(0, [(experiment.pool.ids[0], None)], "first")
+        before = candidates(experiment, ledger, 0)
+        ledger.ask(1, [(before[0], None)], "then killed")
+        assert candidates(experiment, ledger, 0) == before
+        ledger.retire([before[1]], "unreadable")
+        assert candidates(experiment, ledger, 0) == [before[0], *before[2:]], "and no other takes its place"
 
 
 def test_entropy_asks_for_the_largest_scores_among_its_candidates(tmp_path: Path) -> None:

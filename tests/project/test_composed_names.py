@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,26 @@ from PIL import Image
 
 from lossrank.project import Project
 
+FORMS = ("NFC", "NFD")
 
-@pytest.mark.parametrize(("disk", "file"), [("NFD", "NFC"), ("NFC", "NFD")])
-def test_an_answer_finds_its_picture_in_either_composition(tmp_path: Path, disk: str, file: str) -> None:
-    on_disk, in_file = (unicodedata.normalize(form, "Zoë.png") for form in (disk, file))
-    (tmp_path / "p").mkdir()
-    for name in (on_disk, "b.png"):
+
+def composed(folder: str, name: str) -> str:
+    """An id with the letters of its folder and those of its file composed in these forms."""
+    return unicodedata.normalize(folder, "Zoë") + "/" + unicodedata.normalize(name, "Bär.png")
+
+
+@pytest.mark.parametrize("in_file", list(product(FORMS, FORMS)))
+@pytest.mark.parametrize("on_disk", list(product(FORMS, FORMS)))
+def test_an_answer_finds_its_picture_in_any_composition(
+    tmp_path: Path, on_disk: tuple[str, str], in_file: tuple[str, str]
+) -> None:
+    known = composed(*on_disk)
+    for name in (known, "b.png"):
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "p" / name)
     with Project.init(tmp_path / "x", tmp_path / "p", "classification", ["a", "b"]) as project:
-        project.ledger.ask(None, [(on_disk, None)], "test", project.layout.digests([on_disk]))
+        project.ledger.ask(None, [(known, None)], "test", project.layout.digests([known]))
         answers = tmp_path / "answers.csv"
-        answers.write_text(f"id,answer\n{in_file},a\n", encoding="utf-8")
+        answers.write_text(f"id,answer\n{composed(*in_file)},a\n", encoding="utf-8")
         project.ingest(answers)
-        assert project.ledger.labelled() == {on_disk: "a"}
+        assert project.ledger.labelled() == {known: "a"}
