@@ -226,8 +226,8 @@ def test_corrections_state_the_answer_that_stood_before(ledger: Ledger) -> None:
     ledger.revise("a", "dog", "ann")
     ledger.undo(None, "ann")
     ledger.revise("a", "cow", "bob")
-    told = [(c.sample, c.undone, c.before, c.after) for c in ledger.corrections(20)]
-    assert told == [("a", False, "cat", "cow"), ("a", True, "dog", "cat"), ("a", False, "cat", "dog")]
+    found = [(c.sample, c.undone, c.before, c.after) for c in ledger.corrections(20)]
+    assert found == [("a", False, "cat", "cow"), ("a", True, "dog", "cat"), ("a", False, "cat", "dog")]
     assert [c.after for c in ledger.corrections(1)] == ["cow"], "the latest"
 
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and what is said of the others."""
+"""Which files of a folder are pictures, and how the others are reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def picture(path: Path, **options: str) -> None:
     Image.new("RGB", (6, 6), (9, 9, 9)).save(path, **options)
 
 
-def test_every_ending_that_pillow_decodes_is_taken_and_read(tmp_path: Path) -> None:
+def test_endings_that_pillow_decodes_are_taken_and_read(tmp_path: Path) -> None:
     made = {
         "JPEG": ("a.jpg", "b.JFIF", "c.jpe", "d.Jpeg"),
         "PNG": ("e.apng", "f.PNG"),
@@ -84,11 +84,11 @@ def test_init_and_add_name_what_is_left_out(tmp_path: Path, capsys: pytest.Captu
     picture(tmp_path / "p" / "a.jpe", format="JPEG")
     (tmp_path / "p" / "b.jxl").write_bytes(b"-")
     init(tmp_path / "p", classes="x,y", out=tmp_path / "project")
-    said = capsys.readouterr().out
-    assert "1 of 2 pictures are taken in" in said
-    assert "b.jxl" in said
+    printed = capsys.readouterr().out
+    assert "1 of 2 pictures are taken in" in printed
+    assert "b.jxl" in printed
     picture(tmp_path / "p" / "c.png")
     add(tmp_path / "project")
-    said = capsys.readouterr().out
-    assert "1 new pictures" in said
-    assert "b.jxl" in said
+    printed = capsys.readouterr().out
+    assert "1 new pictures" in printed
+    assert "b.jxl" in printed

@@ -175,9 +175,9 @@ def test_two_processes_killed_and_started_again_finish_the_run(
     launched.terminate()
     launched.communicate(timeout=PATIENCE)
     again = start(tmp_path / "two", recipe)
-    told, _ = again.communicate(timeout=PATIENCE)
-    assert again.returncode == 0, told
-    assert told.count("80 labels") == 1  # one of them prints
+    printed, _ = again.communicate(timeout=PATIENCE)
+    assert again.returncode == 0, printed
+    assert printed.count("80 labels") == 1  # one of them prints
     found = [json.loads(line) for line in written.read_text().splitlines()]
     assert [row["labelled"] for row in found] == [48, 64, 80]
     assert all(row["chosen_by"] in ("lossrank", "entropy", "random") for row in found[:-1])
@@ -260,8 +260,8 @@ def test_two_processes_exchange_and_train_what_one_trains(
     (tmp_path / "recipes.json").write_text(json.dumps(recipes))
     (tmp_path / "together.py").write_text(EXCHANGE + TRAIN)
     launched = launch(str(tmp_path / "together.py"), str(tmp_path / "recipes.json"))
-    told, _ = launched.communicate(timeout=PATIENCE)
-    assert launched.returncode == 0, told
+    printed, _ = launched.communicate(timeout=PATIENCE)
+    assert launched.returncode == 0, printed
 
 
 class Another(Processes):

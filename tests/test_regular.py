@@ -97,7 +97,7 @@ def test_a_pipe_in_a_run_folder_is_one_error(tmp_path: Path) -> None:
         read_runs([tmp_path])
 
 
-def test_every_file_is_opened_where_pipes_are_refused() -> None:
+def test_no_file_is_read_by_read_text_or_read_bytes() -> None:
     readers = {"read_text", "read_bytes"}
     allowed = {"regular.py", "clock.py", "sorters.py"}  # of the kernel, and of our own package
     for path in ROOT.rglob("*.py"):

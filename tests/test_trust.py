@@ -73,9 +73,9 @@ def test_every_name_of_a_project_is_refused_until_it_is_confirmed(
     for command in ("status", "report", "select"):
         code = main([command, str(project)])
         assert code == (2 if command == "select" else 0)
-    told = capsys.readouterr().err
-    assert f"would import and run {CODE} ({field}), and nothing was imported" in told
-    assert "--trust" in told
+    error = capsys.readouterr().err
+    assert f"would import and run {CODE} ({field}), and nothing was imported" in error
+    assert "--trust" in error
     assert "somebody" not in sys.modules
     if field != "dataset":  # of which a project has none
         main(["select", str(project), "--trust"])
@@ -83,7 +83,7 @@ def test_every_name_of_a_project_is_refused_until_it_is_confirmed(
 
 
 @pytest.mark.parametrize("field", sorted(NAMED.keys() - {"dataset", "model.name"}))
-def test_what_a_strategy_imports_is_what_its_recipe_is_said_to_import(module: Path, field: str) -> None:
+def test_the_names_that_building_a_strategy_imports_are_listed(module: Path, field: str) -> None:
     recipe = recipe_from(NAMED[field])
     assert imports_of(recipe) == {field: CODE}
     with pytest.raises(ConfigError):

@@ -286,7 +286,7 @@ def test_a_mask_in_the_models_own_call(dtype: torch.dtype) -> None:
         torch.testing.assert_close(extractor.features[0][0], alone[0])
 
 
-def test_a_mask_that_comes_after_the_layer_is_said() -> None:
+def test_a_mask_that_comes_after_the_layer_is_an_error() -> None:
     model = Padded().eval()
     with FeatureExtractor(model, "embedding") as extractor:
         model(BESIDE)

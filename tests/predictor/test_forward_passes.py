@@ -301,7 +301,7 @@ class Twice(nn.Module):
         return self.shared(self.shared(x))  # type: ignore[no-any-return]
 
 
-def test_a_layer_that_runs_twice_is_refused_unless_it_is_said_which() -> None:
+def test_a_layer_that_runs_twice_is_refused_unless_a_call_is_named() -> None:
     model = Twice()
     predictor = lossrank.attach(model, "shared")
     own = losses(model, batch(1))

@@ -101,7 +101,7 @@ def test_several_tensors_are_named_and_one_is_selected() -> None:
         torch.testing.assert_close(extractor.features[0], 2 * pair[0].linear(x).detach())  # type: ignore[index]
 
 
-def test_a_layer_without_features_is_said_and_the_model_runs_on() -> None:
+def test_a_layer_without_features_is_an_error_and_the_model_runs_on() -> None:
     model = model_of(lambda h: "nothing")
     with FeatureExtractor(model, "0") as extractor:
         assert model(torch.zeros(1, 4)) == "nothing"

@@ -205,7 +205,7 @@ def test_a_ranking_loss_that_is_not_finite_is_no_step() -> None:
     assert all(torch.equal(before[name], value) for name, value in predictor.head.state_dict().items())
 
 
-def test_where_looking_would_wait_such_a_step_changes_nothing() -> None:
+def test_a_step_on_what_is_not_finite_is_one_of_size_0() -> None:
     """The arithmetic of a GPU, done here: inputs that are not finite are 0, and so is the gradient."""
     inputs = [torch.tensor([[1.0, float("nan")], [2.0, 3.0]]), torch.tensor([float("inf"), 1.0])]
     cleaned, finite = guards.without_what_is_not_finite(inputs)
@@ -236,7 +236,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards, "cheap", lambda tensor: False)
 
 
-def test_on_a_gpu_steps_are_the_same_bit_for_bit_while_all_is_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_wait_for_no_value_are_the_same_bit_for_bit_while_all_is_finite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     heads = []
     for _ in range(2):
         model = net()
@@ -251,7 +253,7 @@ def test_on_a_gpu_steps_are_the_same_bit_for_bit_while_all_is_finite(monkeypatch
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("what", ["feature", "loss", "gradient"])
-def test_on_a_gpu_a_step_on_what_is_not_finite_leaves_the_head_finite_and_is_counted(what: str) -> None:
+def test_a_step_that_waits_for_no_value_leaves_the_head_finite_and_is_counted(what: str) -> None:
     model = nn.Sequential(nn.Identity(), nn.Identity())
     predictor = attach(model, optimizer=lambda params: torch.optim.SGD(params, 0.1))
     model(X)
@@ -271,7 +273,7 @@ def test_on_a_gpu_a_step_on_what_is_not_finite_leaves_the_head_finite_and_is_cou
 
 
 @pytest.mark.usefixtures("gpu")
-def test_on_a_gpu_a_joint_loss_of_what_is_not_finite_sends_no_gradient() -> None:
+def test_a_joint_loss_that_waits_for_no_value_sends_no_gradient_of_what_is_not_finite() -> None:
     model = net()
     predictor = attach(model, stop_gradient=False)
     model(X)

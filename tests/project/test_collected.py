@@ -41,7 +41,7 @@ def state(project: Project) -> tuple[Any, Any, Any]:
 
 
 @pytest.mark.parametrize(("task", "name"), [(t, n) for t in TASKS for n in ("a.csv", "a.jsonl", FORMATS[t])])
-def test_collected_answers_make_the_same_ledger_again(tmp_path: Path, task: str, name: str) -> None:
+def test_collected_answers_give_the_same_answers_skips_and_sources_again(tmp_path: Path, task: str, name: str) -> None:
     with project_of(tmp_path, task) as project:
         project.ledger.ask(None, [(sample, None) for sample in IDS], "a test")
         given = dict(zip(IDS, TASKS[task][1], strict=False))

@@ -60,8 +60,11 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("more", [False, True], ids=["answered", "more"])
+# With --more nothing new was answered, so that the edit alone is the reason for another round.
+CALLS = [*((edit, place % 2 == 0) for place, edit in enumerate(EDITS)), ("to a strategy with a predictor", False)]
+
+
+@pytest.mark.parametrize(("edit", "more"), CALLS)
 def test_select_goes_on_after_an_edit_and_says_what_starts_from_scratch(
     labelling: Make, capsys: pytest.CaptureFixture[str], edit: str, more: bool
 ) -> None:

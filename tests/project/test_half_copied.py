@@ -19,10 +19,9 @@ def test_a_half_copied_picture_is_asked_about_once_it_is_whole(tmp_path: Path) -
     with Project.init(tmp_path / "x", tmp_path / "p", "classification", ["a", "b"], initial=2) as project:
         project.select()
         assert project.ledger.retired().keys() == {"0.png"}
-        project.ingest({question.sample: "a" for question in project.questions()})
         assert take_back_changed(project.layout, project.ledger) == []
         (tmp_path / "p" / "0.png").write_bytes(whole)
-        assert take_back_changed(project.layout, project.ledger) == ["0.png"]
+        assert "0.png" in {question.sample for question in project.select(2, more=True)}
         assert project.ledger.retired() == {}
         assert take_back_changed(project.layout, project.ledger) == []
 

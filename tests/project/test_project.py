@@ -64,7 +64,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("name", TROUBLE)
-def test_trouble_in_a_file_is_told_and_nothing_is_taken_in(project: Project, tmp_path: Path, name: str) -> None:
+def test_trouble_in_a_file_is_listed_and_nothing_is_taken_in(project: Project, tmp_path: Path, name: str) -> None:
     line, message = TROUBLE[name]
     path = tmp_path / "a.jsonl"
     good = '{"id": "sub/d.png", "answer": "dog"}'
@@ -124,7 +124,7 @@ def test_pictures_gone_or_changed_since_they_were_asked(project: Project, tmp_pa
     assert project.ingest(dict.fromkeys(IDS[:3], "cat"), allow_changed=True).new == 3
 
 
-def test_undo_is_a_new_entry_that_takes_back_a_whole_call(project: Project) -> None:
+def test_undo_is_a_new_entry_that_takes_back_all_answers_of_a_call(project: Project) -> None:
     project.ingest({IDS[0]: "cat", IDS[1]: "cat"}, source="wrong file")
     project.revise({IDS[0]: "dog"})
     assert [e.kind for e in project.undo()] == ["revise"]
@@ -191,7 +191,7 @@ def test_a_select_killed_before_it_asked_asks_what_it_had_chosen(project: Projec
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_a_recipe_may_name_another_strategy_with_nothing_else_changed(project: Project, name: str) -> None:
+def test_a_recipe_builds_each_strategy_with_nothing_but_its_name_changed(project: Project, name: str) -> None:
     recipe = project.layout.folder / "recipe.yaml"
     told = recipe.read_text()
     assert "strategy: auto " in told

@@ -88,9 +88,9 @@ def test_the_hint_names_the_file_to_answer_in(
     project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["select", str(project.layout.folder), "--out", str(tmp_path / "my next.csv")]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Next: answer in" in said
-    assert "lossrank export" not in said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Next: answer in" in printed
+    assert "lossrank export" not in printed
 
 
 class Killed(BaseException):
@@ -197,7 +197,11 @@ def test_the_rest_of_a_batch_is_asked_where_a_sample_was_answered_meanwhile(proj
 def test_a_missing_ledger_is_an_error_of_every_verb(project: Project, tmp_path: Path) -> None:
     project.close()
     (tmp_path / "p" / "ledger.sqlite").unlink()
-    for verb in (["status"], ["export", str(tmp_path / "x.csv")], ["undo"], ["select"]):
+    (tmp_path / "a.csv").write_text(f"id,answer\n{IDS[0]},cat\n")
+    verbs = [[name] for name in ("status", "report", "add", "select", "undo")]
+    verbs += [["export", str(tmp_path / "x.csv")], ["ingest", str(tmp_path / "a.csv")]]
+    verbs += [["revise", IDS[0], "dog"], ["skip", IDS[0]], ["retire", IDS[0]]]
+    for verb in verbs:
         assert main([verb[0], str(tmp_path / "p"), *verb[1:]]) == 2
     assert not (tmp_path / "p" / "ledger.sqlite").exists()
 
@@ -245,7 +249,7 @@ def test_readers_leave_the_folder_as_it_is(project: Project, tmp_path: Path) -> 
     append_line(folder / "batches.jsonl", json.dumps({"reason": "r", "questions": [{"id": IDS[0]}]}))
     with (folder / "batches.jsonl").open("a") as file:
         file.write('{"reason": "being wri')
-    before = {name: (folder / name).read_bytes() for name in os.listdir(folder) if name.endswith("l")}
+    before = {name: (folder / name).read_bytes() for name in os.listdir(folder) if "-shm" not in name}  # SQLite's locks
     with Project.open(folder) as reader:
         reader.status()
         reader.questions()

@@ -1,4 +1,4 @@
-"""A project whose answers are numbers: asked, answered, learned at the scale of the first answers, asked again."""
+"""A project whose answers are numbers: asked, answered, learned at the scale of its answers, asked again."""
 
 from __future__ import annotations
 

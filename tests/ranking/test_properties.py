@@ -82,7 +82,7 @@ def test_a_list_of_equal_true_losses_is_worth_nothing_and_teaches_nothing(
 
 
 @of({name: loss for name, loss in ORDERED.items() if name not in RECURRENT})
-def test_so_are_the_kept_of_a_masked_list_and_one_list_of_a_batch(of: Loss) -> None:
+def test_equal_losses_of_a_masked_list_and_of_one_list_of_a_batch_teach_nothing(of: Loss) -> None:
     predicted, target = torch.randn(3, 6, generator=seeded()), torch.zeros(3, 6)
     where = torch.ones(3, 6, dtype=torch.bool)
     target[0, 0], where[0, 0] = 5.0, False
@@ -126,6 +126,7 @@ def test_the_order_of_the_list_decides_where_that_is_asked_for_by_name() -> None
         assert loss(predicted, target, ties="order") > 0  # type: ignore[operator]
         with pytest.raises(ConfigError, match=r"ties must be one of .* and order, got 'max'"):
             loss(predicted, target, ties="max")  # type: ignore[operator]
+        assert loss(predicted, target, ties="order") != loss(predicted.flip(0), target, ties="order")  # type: ignore[operator]
     first, second = (spearman_loss(predicted[list(p)], target, ties="order") for p in ((0, 1, 2, 3), (3, 2, 1, 0)))
     assert first < second  # descending predictions agree with "first come first"
 
