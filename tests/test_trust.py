@@ -17,7 +17,7 @@ from lossrank.assembly import build_strategy
 from lossrank.cli import main
 from lossrank.config import Recipe, recipe_from
 from lossrank.errors import ConfigError
-from lossrank.trust import check_trusted, imports_of
+from lossrank.trust import _record, check_trusted, imports_of
 
 CODE = "somebody:build"
 NAMED: dict[str, dict[str, Any]] = {
@@ -106,6 +106,16 @@ def test_a_confirmed_name_is_remembered_for_its_folder_alone(project: Path, modu
     shutil.copytree(project, tmp_path / "copy")
     with pytest.raises(ConfigError, match="may be somebody else's"):
         check_trusted(tmp_path / "copy", recipe)
+
+
+@pytest.mark.parametrize("names", [5, "somebody:build", None, {"somebody:build": 1}, [[]], [["somebody:build"]]])
+def test_a_damaged_record_confirms_nothing(project: Path, names: Any) -> None:
+    recipe = recipe_from({"model": {"name": CODE}})
+    check_trusted(project, recipe, trust=True)
+    record = _record(project)
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"names": names}))
+    with pytest.raises(ConfigError, match="nothing was imported"):
+        check_trusted(project, recipe)
 
 
 def test_settings_that_cannot_be_written_stop_nothing(

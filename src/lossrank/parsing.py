@@ -16,6 +16,7 @@ from lossrank.errors import ConfigError, LossrankError, RunError
 from lossrank.regular import read_file
 
 __all__ = [
+    "MALFORMED",
     "check_aliases",
     "check_format",
     "parse_json",
@@ -26,6 +27,8 @@ __all__ = [
     "whole_lines",
 ]
 
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What code raises that reads a JSON value of another form than expected; an integer beyond every float overflows."""
 MAX_YAML_NODES = 100_000
 """Values in a YAML file after every alias is replaced by what it stands for."""
 

@@ -93,7 +93,10 @@ def _remembered(folder: Path) -> set[str]:
         found = read_json_object(_record(folder))
     except RunError:
         return set()
-    return set(found.get("names", ())) if found.get("folder") == str(folder.resolve()) else set()
+    names = found.get("names")
+    if found.get("folder") != str(folder.resolve()) or not isinstance(names, list):
+        return set()
+    return {name for name in names if isinstance(name, str)}
 
 
 def _record(folder: Path) -> Path:

@@ -15,10 +15,10 @@ from fake_label_studio import LEGACY, Fake, served
 from PIL import Image
 
 from lossrank import trust
-from lossrank.bridges.label_studio import KEY, Server, pull, push, reply
+from lossrank.bridges.label_studio import KEY, Server, pull, push, read_link, reply
 from lossrank.bridges.label_studio.reply import Paging, redacted
 from lossrank.cli import main
-from lossrank.errors import BridgeError, ConfigError, LossrankError
+from lossrank.errors import BridgeError, ConfigError, LossrankError, RunError
 from lossrank.project import Project
 
 
@@ -136,6 +136,9 @@ def test_the_server_says_where_a_list_ends(pages: list[Any]) -> None:
         ([{"results": [1]}, {"results": [1]}], "two pages of a list are the same"),
         ([{"results": [1], "next": "?page=1"}], "a list does not end"),
         ([{"results": [1], "next": 7}], "next must be of type str"),
+        ([{"results": [1], "next": "http://["}], "next is no address"),
+        ([{"results": [1], "next": "?page=b"}, {"results": [2]}], "a page has no number"),
+        ([{"results": [1], "next": f"?page={'9' * 5000}"}, {"results": [2]}], "a page has no number"),
         ([{"rows": []}], "results must be of type list"),
         (["text"], "results must be of type list"),
     ],
@@ -171,6 +174,11 @@ def test_what_is_no_json_object_or_list_is_a_clear_error(stranger: Stranger, bod
         Server(stranger.url, LEGACY, 0).get("/api/projects")
     with pytest.raises(BridgeError, match="does not answer as Label Studio does"):
         Server(stranger.url, "not.legacy.token", 0).get("/api/projects")
+
+
+def test_half_a_surrogate_pair_stops_no_reply(stranger: Stranger) -> None:
+    stranger.body = b'{"a": "\\ud83d", "b": "\\ud83d\\ude00"}'
+    assert Server(stranger.url, LEGACY, 0).get("/api/projects") == {"a": "?", "b": "\U0001f600"}
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity", "br"])
@@ -224,6 +232,25 @@ def test_a_damaged_annotation_is_left_out_and_the_others_come(tmp_path: Path, an
         fake.annotate("p001.png", [part])
         done = pull(project, server)
         assert (done.new, len(done.left_out)) == (1, 1)
+
+
+def test_times_at_the_beginning_of_the_calendar_are_read_again(tmp_path: Path) -> None:
+    with served(Fake()) as fake, project_of(tmp_path, 1) as project:
+        server = Server(fake.url, LEGACY, 1.0)
+        push(project, server)
+        fake.annotate("p000.png", None)
+        fake.task_of("p000.png")["updated_at"] = "0001-01-01T00:00:00Z"
+        assert pull(project, server).skipped == 1
+        assert pull(project, server).skipped == 0
+
+
+@pytest.mark.parametrize("until", [20260101, "soon", ["2026-01-01"]])
+def test_a_damaged_link_names_the_file(tmp_path: Path, until: Any) -> None:
+    (tmp_path / "label_studio").mkdir()
+    link = {"url": "http://localhost:8080", "number": 1, "read_until": until}
+    (tmp_path / "label_studio" / "link.json").write_text(json.dumps(link))
+    with pytest.raises(RunError, match=r"link\.json is damaged"):
+        read_link(tmp_path)
 
 
 def test_the_address_is_remembered_and_a_strange_one_gets_no_token(

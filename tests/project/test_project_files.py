@@ -210,7 +210,19 @@ DAMAGED = {
     "recipe.yaml": ["task: classification\ndata: 5\n", "data: x\ndataset_options: 3\n", "data: [x\n", "- 1\n"],
     "project.json": ["", "1", '{"format": "1"}'],
     "rounds.jsonl": ["1\n", "{}\n", '{"round": 0, "labelled": 4, "metric": {}, "chosen_by": "r", "reason": "r"}\n'],
-    "batches.jsonl": ["3\n", "{}\n", '{"questions": [{}]}\n', '{"questions": [{"id": "a", "score": "x"}]}\n'],
+    "batches.jsonl": [
+        *("3\n", "{}\n", f'{{"questions": [{{"id": "a", "score": {"9" * 400}}}]}}\n'),
+        *('{"questions": [{}]}\n', '{"questions": [{"id": "a", "score": "x"}]}\n'),
+    ],
+}
+FINE_ROUND: dict[str, Any] = {
+    "round": 0,
+    "labelled": 4,
+    "chosen_by": "random",
+    "reason": "a test",
+    "form": {},
+    "health": None,
+    "metric": {"name": "accuracy", "value": 0.5, "unit": "%", "higher_is_better": True},
 }
 
 
@@ -225,6 +237,52 @@ def test_a_damaged_file_is_one_error_that_names_it(project: Project, tmp_path: P
 
     with pytest.raises(LossrankError, match=name.replace(".", r"\.")):
         read()
+
+
+@pytest.mark.parametrize("number", [10**400, 2**64], ids=["long", "64 bit"])
+@pytest.mark.parametrize("field", ["labelled", "value", "loss", "spearman"])
+def test_a_number_beyond_every_float_is_damage(project: Project, tmp_path: Path, field: str, number: int) -> None:
+    row = json.loads(json.dumps(FINE_ROUND))
+    if field == "value":
+        row["metric"]["value"] = number
+    elif field == "loss":
+        row["learned"] = [{"id": "a.png", "label": "cat", "prediction": {}, "loss": number}]
+    elif field == "spearman":
+        row["health"] = {"scores": {"entropy": {"spearman": [10**400, 0, 1]}}}
+    else:
+        row[field] = number
+    (tmp_path / "p" / "rounds.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(RunError, match=r"rounds\.jsonl line 1.* is damaged"):
+        project.status()
+
+
+def test_a_metric_that_is_no_number_leaves_the_status_readable(project: Project, tmp_path: Path) -> None:
+    rows = [FINE_ROUND | {"round": n, "labelled": 4 + n} for n in range(6)]
+    rows[2] = rows[2] | {"metric": FINE_ROUND["metric"] | {"value": float("nan")}}
+    (tmp_path / "p" / "rounds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert project.status().forecast is not None
+
+
+PREDICTIONS: dict[str, list[Any]] = {
+    "classification": ["cat", "bird", 5, ["cat"]],
+    "regression": [1.5, "cat", 10**400, [1.5]],
+    "counting": [{"count": 2.5, "points": [[1, 2]]}, {"points": [[1, 2]]}, {"count": 1, "points": [[1]]}, [[1, 2]]],
+    "pose": [[[1, 2, 2], [3, 4, 2]], [[1, 2, 2]], [1, 2], {"joints": 5}],
+}
+
+
+@pytest.mark.parametrize("task", PREDICTIONS)
+def test_a_prediction_that_is_none_under_the_present_recipe_is_left_out(
+    photos: Path, tmp_path: Path, task: str
+) -> None:
+    names = {"classification": ["cat", "dog"], "pose": ["left", "right"]}.get(task, [])
+    with Project.init(tmp_path / "p", photos, task, names) as project:
+        project.ledger.ask(0, [(i, None) for i in IDS[:4]], "test", project.layout.digests(IDS[:4]))
+        said = [{"id": i, "prediction": p} for i, p in zip(IDS, PREDICTIONS[task], strict=False)]
+        append_line(tmp_path / "p" / "batches.jsonl", json.dumps({"questions": said}))
+        assert [q.prediction for q in project.questions()] == [PREDICTIONS[task][0], None, None, None]
+        for name in ("a.csv", "a.jsonl", *{"counting": ["a.json"], "pose": ["a.json"]}.get(task, [])):
+            assert project.export(tmp_path / name) == 4
 
 
 def test_an_answer_that_comes_between_check_and_writing_is_not_corrected_in_silence(

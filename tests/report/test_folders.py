@@ -87,6 +87,26 @@ def test_what_no_run_writes_is_refused(write_run, tmp_path):
         read_run(folder)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labelled": 1e999},
+        {"test_loss": 10**400},
+        {"spearman": [0.5]},
+        {"by_hand": {"entropy": 10**400}},
+        {"class_histogram": [1]},
+        {"ranked_first": [5]},
+        {"metric": {"value": 10**400}},
+        {"metric": {"value": 0.5}},
+        {"metric": {"value": 0.5, "name": "accuracy", "unit": "%"}, "health": 5},
+    ],
+)
+def test_a_row_of_another_form_is_refused_with_its_line(write_run, change):
+    folder = write_run("random", 0, [0.5], **change)
+    with pytest.raises(RunError, match=r"rounds\.jsonl, line 1 (lacks the field|is no row of a run)"):
+        read_run(folder)
+
+
 def test_rounds_out_of_order_are_refused(write_run):
     folder = write_run("random", 0, [0.5, 0.6])
     lines = (folder / "rounds.jsonl").read_text().splitlines()

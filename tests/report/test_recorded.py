@@ -67,6 +67,8 @@ def test_what_is_not_finished_is_not_recorded(write_run, tmp_path):
         (MANIFEST, "{", "recorded.json is no record of a sweep"),
         (MANIFEST, '{"format": 1, "runs": [{"run": "a"}]}', "recorded.json is no record of a sweep"),
         (MANIFEST, '{"format": 99}', "has format 99; this version of lossrank reads up to 1"),
+        (MANIFEST, '{"format": Infinity}', "recorded.json is no record of a sweep"),
+        (MANIFEST, '{"format": 1, "recipe": 5, "environment": [], "runs": 3}', "recorded.json is no record of a sweep"),
         (ROWS, '{"run": "random-0"}\n', "rows.jsonl, line 1 lacks the field"),
         (ROWS, "nothing\n", "rows.jsonl, line 1 is no JSON"),
     ],
@@ -74,4 +76,14 @@ def test_what_is_not_finished_is_not_recorded(write_run, tmp_path):
 def test_damage_is_named(recorded, file, text, message):
     (recorded / file).write_text(text)
     with pytest.raises(RunError, match=message):
+        read_recorded(recorded)
+
+
+@pytest.mark.parametrize("seed", ["one", 1e999, None])
+def test_a_seed_that_is_no_number_is_damage(recorded, seed):
+    facts = json.loads((recorded / MANIFEST).read_text())
+    for run in facts["runs"]:
+        run["recipe"]["seed"] = seed
+    (recorded / MANIFEST).write_text(json.dumps(facts))
+    with pytest.raises(RunError, match=r"recorded\.json is no record of a sweep"):
         read_recorded(recorded)

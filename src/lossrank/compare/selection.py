@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from lossrank.errors import RunError
-from lossrank.parsing import read_rows
+from lossrank.parsing import MALFORMED, read_rows
 from lossrank.report import Run
 from lossrank.retrain import SELECTION
 
@@ -30,6 +30,6 @@ def retrained(run: Run) -> Run:
             for row in run.rows
             if row.round in found
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise RunError(f"{path} is damaged: {error}; remove it and run `lossrank retrain {run.folder}`") from None
     return dataclasses.replace(run, rows=rows)

@@ -113,6 +113,20 @@ class Vocabulary:
             return _number(answer)
         return self._joints(answer) if self.task == "pose" else _points(answer)
 
+    def prediction(self, value: Any) -> Any:
+        """What a model predicted, in the form of an answer, or of points a count or `count` and `points`.
+
+        None where it is none, after an edit of the joints for instance.
+        """
+        try:
+            if self.task != "counting" or value is None:
+                return None if value is None else self.checked(value)
+            if not isinstance(value, Mapping):
+                return _number(value)
+            return {"count": _number(value.get("count")), "points": _points(value.get("points"))}
+        except DataError:
+            return None
+
     def parse(self, text: str) -> Any:
         """An answer that is typed into a cell or on the command line: a class, a number, or JSON. As `checked`.
 

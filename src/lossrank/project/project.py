@@ -181,7 +181,9 @@ class Project:
         samples = self.ledger.open_questions()
         rows = self.asked_with(set(samples))
         return [
-            Question(sample, rank, row.get("score"), row.get("prediction"), row.get("confidence"))
+            Question(
+                sample, rank, row.get("score"), self.vocabulary.prediction(row.get("prediction")), row.get("confidence")
+            )
             for rank, sample in enumerate(samples, 1)
             for row in (rows.get(sample, {}),)
         ]

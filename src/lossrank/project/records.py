@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lossrank.errors import RunError
+from lossrank.strict_json import finite
 
 __all__ = ["check_batch", "check_round"]
 
@@ -33,6 +34,7 @@ QUESTION_OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "score": (int, float, type(None)),
     "confidence": (int, float, type(None)),
 }
+LARGEST = 2**53  # integers up to here are floats too
 LEARNED: Mapping[str, tuple[type, ...]] = {"id": (str,), "loss": (int, float, type(None))}
 
 
@@ -73,12 +75,14 @@ def _check(row: Any, where: str, types: Mapping[str, tuple[type, ...]], optional
         elif not isinstance(row[name], kinds) or (isinstance(row[name], bool) and bool not in kinds):
             expected = " or ".join(kind.__name__ for kind in kinds)
             raise RunError(f"{where} is damaged: {name} must be {expected}, got {_kind(row[name])}")
+        elif isinstance(row[name], int) and abs(row[name]) > LARGEST:
+            raise RunError(f"{where} is damaged: {name} must be at most {LARGEST}, got {str(row[name])[:30]}")
 
 
 def _check_interval(value: Any, where: str) -> None:
-    whole = isinstance(value, list) and len(value) == 3 and all(isinstance(v, int | float) for v in value)
+    whole = isinstance(value, list) and len(value) == 3 and all(finite(v) is not None for v in value)
     if value is not None and not whole:
-        raise RunError(f"{where} is damaged: it must be three numbers, got {value!r}")
+        raise RunError(f"{where} is damaged: it must be three finite numbers, got {str(value)[:60]}")
 
 
 def _kind(value: Any) -> str:

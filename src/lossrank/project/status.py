@@ -9,6 +9,7 @@ from typing import Any
 
 from lossrank.ledger import Ledger, SampleId
 from lossrank.project.layout import Layout
+from lossrank.strict_json import finite
 
 __all__ = ["UNREADABLE", "Forecast", "Status", "status_of"]
 
@@ -84,7 +85,7 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
 
 def forecast_of(rounds: Sequence[dict[str, Any]]) -> Forecast | None:
     """Of a batch as large as those before it, from the learning curve so far; None where it has too few points."""
-    values = {row["labelled"]: row["metric"]["value"] for row in rounds if row["metric"]["value"] is not None}
+    values = {row["labelled"]: row["metric"]["value"] for row in rounds if finite(row["metric"]["value"]) is not None}
     if len(values) < ROUNDS_FOR_A_FORECAST:
         return None
     from lossrank.forecast import LEAST, forecast  # numpy and scipy: not for those who have no curve yet

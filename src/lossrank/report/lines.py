@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lossrank.errors import RunError
+from lossrank.parsing import MALFORMED
 from lossrank.regular import read_file
 from lossrank.report.rows import MetricInfo, Ranked, Row, Run, visible
 
@@ -38,7 +40,7 @@ def run_of(
         seed=int(recipe["seed"]),
         recipe=recipe,
         environment=environment,
-        metric=_metric(lines[-1][1]) if lines else None,
+        metric=_metric(lines[-1][1], f"{path}, line {lines[-1][0]}") if lines else None,
         rows=rows,
     )
 
@@ -75,7 +77,7 @@ def _check_rounds(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _row(line: Mapping[str, Any], where: str) -> Row:
-    try:
+    with _checked(where):
         return Row(
             round=int(line["round"]),
             labelled=int(line["labelled"]),
@@ -99,17 +101,25 @@ def _row(line: Mapping[str, Any], where: str) -> Row:
             health=dict(line["health"]) if line.get("health") else None,
             near_duplicates=_number(line.get("near_duplicates")),
         )
+
+
+def _metric(line: Mapping[str, Any], where: str) -> MetricInfo:
+    with _checked(where):
+        metric = line["metric"]
+        return MetricInfo(
+            visible(metric["name"]), bool(metric.get("higher_is_better", True)), visible(metric.get("unit", ""))
+        )
+
+
+@contextmanager
+def _checked(where: str) -> Iterator[None]:
+    """One error for a line that lacks a field or holds a value of another form."""
+    try:
+        yield
     except KeyError as error:
         raise RunError(f"{where} lacks the field {error.args[0]!r}") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise RunError(f"{where} is no row of a run: {error}") from None
-
-
-def _metric(line: Mapping[str, Any]) -> MetricInfo:
-    metric = line["metric"]
-    return MetricInfo(
-        visible(metric["name"]), bool(metric.get("higher_is_better", True)), visible(metric.get("unit", ""))
-    )
 
 
 def _ranked(item: Mapping[str, Any]) -> Ranked:

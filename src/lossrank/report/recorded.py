@@ -16,6 +16,7 @@ from typing import Any
 
 from lossrank.errors import RunError
 from lossrank.folder import write_atomic
+from lossrank.parsing import MALFORMED
 from lossrank.regular import read_file
 from lossrank.report.lines import Line, read_objects, run_of
 from lossrank.report.rows import Run
@@ -84,7 +85,7 @@ def read_recorded(folder: Path) -> list[Run]:
             )
             for own in facts["runs"]
         ]
-    except (KeyError, TypeError) as error:
+    except MALFORMED as error:
         raise RunError(f"{folder / MANIFEST} is no record of a sweep: {error!r}") from None
 
 
@@ -94,7 +95,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads(read_file(path))
         version = int(facts["format"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise RunError(f"{path} is no record of a sweep: {error!r}") from None
     if version > FORMAT:
         raise RunError(f"{path} has format {version}; this version of lossrank reads up to {FORMAT}")

@@ -200,7 +200,9 @@ def read_link(folder: Path) -> Link | None:
         if not isinstance(url, str) or not isinstance(number, int) or isinstance(number, bool):
             raise ValueError("url must be a text and number an integer")
         if until is not None:
-            datetime.fromisoformat(str(until))
+            if not isinstance(until, str):
+                raise ValueError("read_until must be a text")
+            datetime.fromisoformat(until)
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error}): delete it; the project is found again without it") from None
     return Link(url, number, until)

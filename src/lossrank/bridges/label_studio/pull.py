@@ -107,7 +107,10 @@ def pull(project: Project, server: Server, *, everything: bool = False, allow_ch
 def _since(link: Link) -> str | None:
     if link.read_until is None:
         return None
-    return (datetime.fromisoformat(link.read_until) - OVERLAP).isoformat().replace("+00:00", "Z")
+    try:
+        return (datetime.fromisoformat(link.read_until) - OVERLAP).isoformat().replace("+00:00", "Z")
+    except OverflowError:  # a server without a clock, whose times begin in year 1
+        return None
 
 
 def _deciding(tasks: Iterable[Task], url: str, damaged: list[tuple[Task, str]]) -> list[_Heard]:

@@ -61,13 +61,14 @@ def body_of(response: BaseHTTPResponse, url: str) -> bytes:
 
 
 def parsed(data: bytes, url: str) -> Any:
-    """The JSON value of a body, None of an empty one.
+    """The JSON value of a body, None of an empty one. Half a surrogate pair, which is no character, becomes `?`.
 
     Raises:
         BridgeError: it is not JSON.
     """
     try:
-        return json.loads(data) if data else None
+        value = json.loads(data) if data else None
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")) if b"\\u" in data else value
     except (ValueError, RecursionError):
         raise strange(url, "no JSON came back") from None
 
@@ -174,7 +175,7 @@ class Paging:
             if not content["next"]:
                 return None
             # Of the address only the query is taken: the token goes to no other server.
-            query |= dict(parse_qsl(urlsplit(checked_field(content, "next", str, self._url)).query))
+            query |= self._query_of(checked_field(content, "next", str, self._url))
         else:
             total = content.get("total", content.get("count"))
             if isinstance(total, int):
@@ -186,11 +187,23 @@ class Paging:
                     return None
             elif not rows:
                 return None
-            query["page"] = int(query.get("page", 1)) + 1
+            query["page"] = self._number_of(query) + 1
         if len(self._asked) >= MOST_PAGES or any(_same(query, asked) for asked in self._asked[-100:]):
             raise strange(self._url, "a list does not end")
         self._asked.append(query)
         return query
+
+    def _query_of(self, address: str) -> dict[str, str]:
+        try:
+            return dict(parse_qsl(urlsplit(address).query))
+        except ValueError:
+            raise strange(self._url, "next is no address") from None
+
+    def _number_of(self, query: Mapping[str, Any]) -> int:
+        try:
+            return int(query.get("page", 1))
+        except ValueError:
+            raise strange(self._url, "a page has no number") from None
 
 
 def _same(query: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

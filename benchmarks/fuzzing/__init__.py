@@ -1,0 +1,1 @@
+"""What `benchmarks/fuzz.py` mutates and reads, by kind of file."""
