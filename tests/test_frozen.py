@@ -203,5 +203,5 @@ def test_what_is_unknown_or_missing_is_named(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DataError, match=r"model\.cache names another folder"):
         frozen_data(recipe(tmp_path / "file"), data())
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'lossrank\[trunks\]'"):
+    with pytest.raises(MissingExtra, match=r"-m pip install efficientnet_lite_pytorch=="):
         frozen_data(told, data())

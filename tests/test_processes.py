@@ -292,7 +292,7 @@ def test_without_accelerate_several_processes_are_refused(monkeypatch: pytest.Mo
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
     monkeypatch.setattr(processes, "processes", processes.processes.__wrapped__)
-    with pytest.raises(ConfigError, match=r"needs accelerate.*pip install 'lossrank\[accelerate\]'"):
+    with pytest.raises(ConfigError, match=r"needs accelerate.*-m pip install .accelerate>="):
         processes.processes()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,18 @@ class Choice:
 
     asked: list[tuple[SampleId, float | None]]
     ranking: list[tuple[SampleId, float]] = field(default_factory=list)
+
+    def percentiles(self) -> dict[SampleId, float]:
+        """Of each chosen sample the share of the ranking, in per cent, that scored lower; of equal scores half counts.
+
+        Empty where there is no ranking.
+        """
+        scores = sorted(score for _, score in self.ranking)
+        return {
+            sample: 50 * (bisect_left(scores, score) + bisect_right(scores, score)) / len(scores)
+            for sample, score in self.asked
+            if score is not None and scores
+        }
 
 
 def candidates(experiment: Experiment, ledger: Ledger, number: int) -> list[SampleId]:

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-__all__ = ["PlainConsole", "bold", "console", "printable"]
+__all__ = ["PlainConsole", "bold", "console", "percentile", "printable"]
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
@@ -24,6 +24,11 @@ def printable(text: str, keep: str = "\n\t") -> str:
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text
     )
     return "".join(shown)
+
+
+def percentile(value: float) -> str:
+    """A percentile, 0 to 100; with a decimal near 100, which the highest scores would otherwise share."""
+    return f"{value:.0f}" if value < 99 else f"{min(value, 99.9):.1f}"
 
 
 class PlainConsole(Console):

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossrank.picture_files import register_heif
 from lossrank.regular import open_file
@@ -249,6 +249,8 @@ def _opened(path: Path | bytes) -> Iterator[Image.Image]:
     except FileNotFoundError:
         assert isinstance(path, Path)
         raise UnreadableSample(f"there is no file {path.name} in {path.parent.name}") from None
+    except UnidentifiedImageError:
+        raise UnreadableSample("not a picture, or its beginning is damaged") from None
     except Exception as error:  # readers of damaged files raise nearly anything
         reason = str(error) or "no reason given"
         if isinstance(path, Path):

@@ -17,7 +17,10 @@ Every message says what was asked, what was found and what is possible.
 from __future__ import annotations
 
 import difflib
+import re
+import sys
 from collections.abc import Iterable
+from shlex import join
 
 __all__ = [
     "BridgeError",
@@ -30,6 +33,7 @@ __all__ = [
     "RunError",
     "StrategyError",
     "TrainingError",
+    "install_command",
     "listed",
     "unknown_name",
 ]
@@ -75,7 +79,16 @@ class MissingExtra(LossrankError, ImportError):  # noqa: N818 - named for what t
     """An optional dependency is not installed, or does not import."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}: pip install 'lossrank[{extra}]'")
+        super().__init__(f"{purpose} needs {package}: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra's packages for this interpreter, wherever lossrank itself came from."""
+    from importlib import metadata  # of an error alone: slow to import
+
+    of_extra = re.compile(rf"""^(.+?)\s*;\s*extra == ["']{re.escape(extra)}["']$""")
+    found = [match[1] for line in metadata.requires("lossrank") or () if (match := of_extra.match(line))]
+    return join([sys.executable, "-m", "pip", "install", *found])
 
 
 def listed(names: Iterable[object], most: int = 5) -> str:

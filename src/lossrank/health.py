@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,7 @@ from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool
 from lossrank.ranking import kendall_tau, spearman, top_k_recall
 from lossrank.signals import Signals
-from lossrank.tasks.base import Metric
+from lossrank.tasks.base import Metric, Task
 
 __all__ = ["Estimate", "Evidence", "Health", "cross_fitted", "deal"]
 
@@ -74,6 +75,8 @@ class Evidence:
     """How much larger the Spearman of `uncertainty` is than that of the first column, by resampling both at once."""
     extras: Mapping[str, float] = field(default_factory=dict)
     """Further figures of the metric, by name."""
+    confusions: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Of classes: how many samples of the first were taken for the second, where the two differ."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for a row."""
@@ -121,12 +124,13 @@ def cross_fitted(
         generator: of the bootstrap.
     """
     names: tuple[str, ...] = ()
+    confusions = Counter[tuple[str, str]]()
     found, metric = [], None
     for fold, held in hands.items():
         view = fit(fold, held)
         metric = metric or view.task.metric()
         names = tuple(n for n in (column, "uncertainty") if n != "uncertainty" or view.task.has_uncertainty)
-        found.append(_seen(view, answered, held, frozenset(names), metric))
+        found.append(_seen(view, answered, held, frozenset(names), metric, confusions))
     assert metric is not None
     true = [losses for _, losses in found]
     draws = [torch.randint(len(t), (RESAMPLES, len(t)), generator=generator) for t in true]
@@ -142,11 +146,17 @@ def cross_fitted(
         {name: Health(_estimate(ranks[name], lost[name]), _estimate(recall[name])) for name in values},
         _estimate(ranks["uncertainty"] - ranks[column]) if len(ranks) == 2 else None,
         metric.extras(),
+        dict(confusions),
     )
 
 
 def _seen(
-    view: View, answered: Pool, ids: Sequence[SampleId], names: frozenset[str], metric: Metric
+    view: View,
+    answered: Pool,
+    ids: Sequence[SampleId],
+    names: frozenset[str],
+    metric: Metric,
+    confusions: Counter[tuple[str, str]],
 ) -> tuple[Signals, Tensor]:
     """Scores and true losses [len(ids)] of samples that the view's model has not learned from."""
     losses: list[Tensor] = []
@@ -154,6 +164,7 @@ def _seen(
     def observe(batch: Batch, outputs: Tensor) -> None:
         targets = view.runtime.tensor(batch.targets)
         metric.update(outputs, targets)
+        confusions.update(_confused(view.task, outputs, targets))
         losses.append(view.task.loss(outputs, targets).cpu().double())
 
     if not names:  # there is no score: the losses alone
@@ -161,6 +172,14 @@ def _seen(
             observe(batch, outputs)
         return Signals(()), torch.cat(losses)
     return collect(view, answered, ids, names, observe), torch.cat(losses)
+
+
+def _confused(task: Task, outputs: Tensor, targets: Tensor) -> list[tuple[str, str]]:
+    """Label and prediction of each sample whose class was mistaken; nothing of other tasks."""
+    if task.form().get("kind") != "class":
+        return []
+    pairs = zip((task.answer(t) for t in targets.cpu()), task.predictions(outputs), strict=True)
+    return [(label, said["class"]) for label, said in pairs if label != said["class"]]
 
 
 def _resampled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from lossrank.errors import LedgerError
 from lossrank.ledger_events import Choice, Correction, Event, Kind, SampleId
 from lossrank.ledger_format import UNDOABLE
 
-__all__ = ["MARKS", "LedgerReader", "Undone"]
+__all__ = ["MARKS", "LedgerReader", "Undone", "kinds_of"]
 
 COLUMNS = "number, time, kind, sample, batch, rank, score, value, source, undoes, until"
 MARKS = ", ".join("?" * len(UNDOABLE))
@@ -238,6 +239,13 @@ class LedgerReader:
         return Event(number, time, kind, sample, batch, rank, score, answer, source, undoes)
 
 
+def kinds_of(events: Sequence[Event]) -> Counter[tuple[str, str | None]]:
+    """How many events of each kind, and from which source: None of what is no answer or correction."""
+    if isinstance(events, Undone):
+        return events.kinds()
+    return Counter((e.kind, e.source if e.kind in ("answer", "revise") else None) for e in events)
+
+
 class Undone(Sequence[Event]):
     """The events that one `undo` took back, oldest first. They are read when they are looked at."""
 
@@ -269,6 +277,14 @@ class Undone(Sequence[Event]):
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self._read(""))
+
+    def kinds(self) -> Counter[tuple[str, str | None]]:
+        """As `kinds_of`, counted by SQLite."""
+        columns = "kind, CASE WHEN kind IN ('answer', 'revise') THEN source END"
+        rows = self._ledger._rows(
+            f"SELECT {columns}, COUNT(*) FROM (SELECT * {self._query}) GROUP BY 1, 2", *self._values
+        )
+        return Counter({(kind, source): count for kind, source, count in rows})
 
     def latest(self, count: int) -> list[Event]:
         """The last of them, the newest first."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from lossrank.errors import ConfigError
+from lossrank.errors import ConfigError, install_command
 
 __all__ = ["Processes", "launched", "processes"]
 
@@ -100,7 +100,7 @@ class _Launched(Processes):
         except ImportError as error:
             raise ConfigError(
                 f"a run in several processes needs accelerate, which cannot be imported ({error}): "
-                "pip install 'lossrank[accelerate]'"
+                f"{install_command('accelerate')}"
             ) from None
         patience = InitProcessGroupKwargs(timeout=PATIENCE)
         self._accelerator = Accelerator(

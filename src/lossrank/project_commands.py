@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.text import Text
 
 from lossrank.console import bold, console
 from lossrank.errors import ConfigError
-from lossrank.exchange import Question
 from lossrank.picture_files import Listing, look_below
 from lossrank.project import Project
-from lossrank.project.terminal import SHOWN, counts, expected, left_out, questions_table, rounds_table
-
-if TYPE_CHECKING:
-    from rich.status import Status as Spinner
+from lossrank.project.progress import StageBar
+from lossrank.project.terminal import (
+    SHOWN,
+    counts,
+    expected,
+    left_out,
+    one_line,
+    questions_table,
+    rounds_table,
+    taken_back,
+)
 
 __all__ = [
     "add",
@@ -111,14 +117,15 @@ def select_batch(
         out: also export the questions there; a file with answers in it is never overwritten.
         trust: import the code that the recipe names.
     """
-    with Project.open(project) as opened, console.status("looking at the pictures") as spinner:
+    with Project.open(project) as opened, StageBar() as bar:
         if out is not None:
             opened.check_export(out)  # before minutes of training
         questions = opened.select(
             n,
             more=more,
             trust=trust,
-            on_stage=lambda stage: _tell(spinner, stage),
+            on_stage=bar.stage,
+            on_epoch=bar.progress,
             on_note=lambda note: console.print(note, soft_wrap=True),
         )
         found = opened.status()
@@ -127,7 +134,10 @@ def select_batch(
     if not questions:
         console.print(f"Nothing is left to ask. Next: {found.next}")
         return 0
-    _print_questions(questions, project)
+    console.print(questions_table(questions))
+    if len(questions) > SHOWN:
+        rest = str(out) if out is not None else f"lossrank export {quote(str(project))} NEW_FILE"
+        console.print(f"and {len(questions) - SHOWN} more: {rest}")
     if out is not None:
         console.print("The questions are in", bold(out))
         _print_answering(project, out)
@@ -230,7 +240,7 @@ def revise(project: Path, sample: str, answer: str, source: str = "command line"
     """
     with Project.open(project) as opened:
         opened.revise({sample: opened.vocabulary.parse(answer)}, source)
-    console.print(f"{sample} is now {answer}")
+    console.print(f"{one_line(sample)} is now {answer}")
     return 0
 
 
@@ -243,11 +253,7 @@ def undo(project: Path, ids: list[str] | None = None) -> int:
             wrote: one file of answers, one skip, revise or retire. Questions and added pictures stay.
     """
     with Project.open(project) as opened:
-        taken = opened.undo(ids or None, "command line")
-        count, some, source = len(taken), taken[:SHOWN], taken[-1].source
-    kinds = ", ".join(sorted({event.kind for event in some}))
-    names = ", ".join(event.sample for event in some) + (f" and {count - SHOWN} more" if count > SHOWN else "")
-    console.print(f"Taken back: {count} of kind {kinds}, from {source}: {names}")
+        console.print(taken_back(opened.undo(ids or None, "command line")))
     return 0
 
 
@@ -288,21 +294,5 @@ def write_page_of(project: Path, out: Path | None) -> int:
     return 0
 
 
-def _tell(spinner: Spinner, stage: str) -> None:
-    words = {
-        "pictures": "looking at the pictures",
-        "train": "training",
-        "select": "choosing",
-        "health": "cross-fitting",
-    }
-    spinner.update(words.get(stage, stage))
-
-
 def _print_answering(project: Path, out: Path) -> None:
     console.print(f"Next: answer in {out}, then lossrank ingest {quote(str(project))} {quote(str(out))}")
-
-
-def _print_questions(questions: list[Question], project: Path) -> None:
-    console.print(questions_table(questions))
-    if len(questions) > SHOWN:
-        console.print(f"and {len(questions) - SHOWN} more: lossrank export {quote(str(project))} NEW_FILE")

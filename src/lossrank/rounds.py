@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -110,6 +110,7 @@ def evidence(
     scored: Set[SampleId],
     folds: int,
     number: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evidence | None:
     """What the strategy's score and the uncertainty are worth on labels held out of trainings.
 
@@ -120,6 +121,7 @@ def evidence(
 
     Args:
         scored: what was asked for its score, see `lossrank.health.deal`.
+        progress: called with the number of epochs done, of all folds, and their total.
     """
     task = experiment.task
 
@@ -132,7 +134,9 @@ def evidence(
         ids = list(known)
         # Small sets are trained in few steps, and a model of a tenth fewer of them ranks visibly worse.
         again = torch.randint(len(ids), (len(held),), generator=generator(experiment.recipe.seed, "folds", number))
-        learn(experiment, apart, known, number, Watcher(), [ids[row] for row in again.tolist()])
+        before = list(hands).index(fold)
+        watcher = Watcher(on_epoch=lambda done, of: progress(before * of + done, len(hands) * of))
+        learn(experiment, apart, known, number, watcher, [ids[row] for row in again.tolist()])
         if experiment.recipe.budget.warm_start:
             learner.folds[fold] = state_of(apart)
         return look(experiment, apart)

@@ -370,7 +370,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 def test_without_urllib3_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "urllib3", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'lossrank\[label-studio\]'"):
+    with pytest.raises(MissingExtra, match=r"-m pip install .urllib3>="):
         Server("http://localhost:8080", LEGACY)
 
 

@@ -237,7 +237,7 @@ def test_the_commands_say_what_they_did(project: Project, tmp_path: Path, capsys
     assert main(["ingest", folder, str(file), "--allow-unasked"]) == 0
     assert "2 new answers, 1 never asked" in capsys.readouterr().out
     assert main(["undo", folder, "sub/a.png"]) == 0
-    assert "1 of kind answer" in capsys.readouterr().out
+    assert "Taken back: 1 answer, from a.csv: sub/a.png" in capsys.readouterr().out
     assert main(["skip", folder, "sub/a.png", "sub/b.png", "--reason", "dark"]) == 0
     assert main(["retire", folder, "sub/g.png"]) == 0
     assert main(["status", folder]) == 0

@@ -20,18 +20,19 @@ def lines(shown: RenderableType) -> list[str]:
 
 def test_each_question_with_what_the_model_says() -> None:
     questions = [
-        Question("[b]/1.png", 1, 0.123456, "cat", 0.756),
+        Question("[b]/1.png", 1, 137.2, "cat", 0.756, 99.96),
         Question("2.png", 2, None, {"count": 2.4, "points": [[1.0, 2.0]]}),
-        Question("3.png", 3, 12.0, [[1.0, 2.0, 2]], 0.5),
-        Question("4.png", 4),
+        Question("3.png", 3, -0.05, [[1.0, 2.0, 2]], 0.5, 87.5),
+        Question("4\n\t.png", 4, prediction=42.8657),
     ]
     assert lines(questions_table(questions)) == [
-        "rank id score the model says",
-        "1 [b]/1.png 0.123 cat 76%",
+        "rank id percentile the model says",
+        "1 [b]/1.png 99.9 cat 76%",
         "2 2.png 2.4",
-        "3 3.png 12 50%",
-        "4 4.png",
+        "3 3.png 88 50%",
+        "4 4\\n\\t.png 42.87",
     ]
+    assert lines(questions_table([Question("1.png", 1, 137.2)]))[0] == "rank id the model says"
     assert len(lines(questions_table(questions * 4))) == 11
 
 

@@ -28,5 +28,5 @@ def test_a_bitonic_network_takes_powers_of_two_only() -> None:
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffsort", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'lossrank\[diffsort\]'"):
+    with pytest.raises(MissingExtra, match=r"-m pip install .diffsort>="):
         diffsort_ranks(torch.zeros(4))

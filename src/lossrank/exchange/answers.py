@@ -49,6 +49,8 @@ class Question:
     """In the form of an answer; None where there is no model yet."""
     confidence: float | None = None
     """Of the prediction, between 0 and 1, where the task has one."""
+    percentile: float | None = None
+    """Of the score among those of all candidates, 0 to 100."""
 
 
 @dataclass(frozen=True)

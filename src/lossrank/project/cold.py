@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossrank.duplicates import ALIKE, thumbnails
 from lossrank.errors import MissingExtra
+from lossrank.experiment import Watcher
 from lossrank.frozen import FeaturePool
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool
@@ -31,6 +32,7 @@ def cold_choice(
     asked: Sequence[SampleId],
     n: int,
     generator: torch.Generator,
+    watcher: Watcher | None = None,
 ) -> tuple[list[SampleId], str]:
     """n typical samples of different clusters, fewer where fewer can be read, and the reason in a sentence.
 
@@ -41,9 +43,13 @@ def cold_choice(
         pictures: the pixels of all samples.
         pool: what the model reads: the same, or features of a frozen backbone, which then are the embedding.
         asked: samples of earlier batches.
+        watcher: its `on_stage` is called once, its `on_epoch` with the number of pictures seen so far and of all, its
+            `on_note` with what a pretrained network would need.
     """
+    watcher = watcher or Watcher()
+    watcher.on_stage("embed")
     ids = [*candidates[: max(MOST, 4 * n)], *asked]  # candidates come in a random order
-    embedded, eyes = _embedded(pictures, pool, ids)
+    embedded, eyes = _embedded(pictures, pool, ids, watcher)
     place = {sample: row for row, sample in enumerate(embedded.ids)}
     known, free = (embedded.take([place[i] for i in group if i in place]) for group in (asked, candidates))
     rows = without_twins(free, known)
@@ -78,15 +84,16 @@ def without_twins(candidates: Signals, known: Signals) -> list[int]:
     return kept
 
 
-def _embedded(pictures: Pool, pool: Pool, ids: Sequence[SampleId]) -> tuple[Signals, str]:
+def _embedded(pictures: Pool, pool: Pool, ids: Sequence[SampleId], watcher: Watcher) -> tuple[Signals, str]:
     """`embedding` and `thumbnail` of samples that can be read, and a name for the eyes that saw them so."""
     if isinstance(pool, FeaturePool):
-        features = feature_embeddings(pool, ids)
-        return features.joined(_collected(pictures, ids, {"thumbnail": _thumbnail})), "the features of its backbone"
+        features, seen = feature_embeddings(pool, ids), _collected(pictures, ids, {"thumbnail": _thumbnail}, watcher)
+        return features.joined(seen), "the features of its backbone"
     try:
-        return trunk_embeddings(pictures, ids), "the embeddings of a network trained on ImageNet"
+        return trunk_embeddings(pictures, ids, watcher), "the embeddings of a network trained on ImageNet"
     except MissingExtra as missing:
-        return pixel_embeddings(pictures, ids), f"pixels alone, for want of a pretrained network ({missing})"
+        watcher.on_note(f"The first batch is chosen by pixels alone. Better: {missing}")
+        return pixel_embeddings(pictures, ids, watcher), "pixels alone, without a pretrained network"
 
 
 def feature_embeddings(pool: FeaturePool, ids: Sequence[SampleId]) -> Signals:
@@ -99,7 +106,7 @@ def feature_embeddings(pool: FeaturePool, ids: Sequence[SampleId]) -> Signals:
     return _collected(pool, ids, {"embedding": embedding})
 
 
-def trunk_embeddings(pool: Pool, ids: Sequence[SampleId]) -> Signals:
+def trunk_embeddings(pool: Pool, ids: Sequence[SampleId], watcher: Watcher | None = None) -> Signals:
     """`embedding` [N, 1280] of EfficientNet-Lite0 at 128 pixels a side, about 25 ms a picture on one core.
 
     Raises:
@@ -115,16 +122,16 @@ def trunk_embeddings(pool: Pool, ids: Sequence[SampleId]) -> Signals:
         return trunk(images.expand(-1, 3, -1, -1)).mean((2, 3))  # type: ignore[no-any-return]
 
     with torch.no_grad():
-        return _collected(pool, ids, {"embedding": embedding, "thumbnail": _thumbnail})
+        return _collected(pool, ids, {"embedding": embedding, "thumbnail": _thumbnail}, watcher)
 
 
-def pixel_embeddings(pool: Pool, ids: Sequence[SampleId]) -> Signals:
+def pixel_embeddings(pool: Pool, ids: Sequence[SampleId], watcher: Watcher | None = None) -> Signals:
     """`embedding` [N, 64 or fewer]: principal components of the pictures at 16 x 16 pixels; exact, nothing random."""
 
     def embedding(batch: Batch) -> Tensor:
         return F.adaptive_avg_pool2d(batch.inputs.float(), SIDE).flatten(1)
 
-    found = _collected(pool, ids, {"embedding": embedding, "thumbnail": _thumbnail})
+    found = _collected(pool, ids, {"embedding": embedding, "thumbnail": _thumbnail}, watcher)
     if not len(found):
         return found
     pixels = found["embedding"].double()
@@ -137,7 +144,12 @@ def _thumbnail(batch: Batch) -> Tensor:
     return thumbnails(batch.inputs)
 
 
-def _collected(pool: Pool, ids: Sequence[SampleId], columns: Mapping[str, Callable[[Batch], Tensor]]) -> Signals:
+def _collected(
+    pool: Pool,
+    ids: Sequence[SampleId],
+    columns: Mapping[str, Callable[[Batch], Tensor]],
+    watcher: Watcher | None = None,
+) -> Signals:
     """Columns of the samples that can be read, from one pass."""
     read: list[SampleId] = []
     parts: dict[str, list[Tensor]] = {name: [] for name in columns}
@@ -145,6 +157,8 @@ def _collected(pool: Pool, ids: Sequence[SampleId], columns: Mapping[str, Callab
         read += batch.ids
         for name, column in columns.items():
             parts[name].append(column(batch))
+        if watcher:
+            watcher.on_epoch(len(read), len(ids))
     return Signals(
         tuple(read), {name: torch.cat(found) if read else torch.empty(0, 1) for name, found in parts.items()}
     )

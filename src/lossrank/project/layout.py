@@ -212,10 +212,14 @@ class Layout:
             DataError: it does not; names the line of the recipe that says where it is.
         """
         if not self.images.is_dir():
-            raise DataError(
-                f"there is no folder {self.images} of pictures. If it was moved, write its new place behind `data:` in "
-                f"{self.folder / 'recipe.yaml'}; a relative path starts at {self.folder}"
-            )
+            raise DataError(self.missing_pictures())
+
+    def missing_pictures(self) -> str:
+        """What to do where the pictures' folder does not exist."""
+        return (
+            f"there is no folder {os.path.normpath(self.images)} of pictures. If it was moved, write its new place "
+            f"behind `data:` in {self.folder / 'recipe.yaml'}; a relative path starts at {self.folder}"
+        )
 
     def test_path(self) -> Path | None:
         """Where the answers to measure on are."""

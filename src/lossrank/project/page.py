@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_project_page"]
 
-MOST_QUESTIONS, MOST_LEARNED, MOST_CORRECTIONS = 60, 24, 20
+MOST_QUESTIONS, MOST_LEARNED, MOST_CORRECTIONS, MOST_LINES = 60, 24, 20, 10
 
 
 def write_project_page(project: Project, out: Path) -> Path:
@@ -37,6 +37,7 @@ def write_project_page(project: Project, out: Path) -> Path:
     sections = [
         _counts(status),
         _curve(status),
+        _classes(project, status),
         _health(status),
         _batch(project, status, thumbnail),
         _learned(status, thumbnail),
@@ -102,8 +103,42 @@ def _curve(status: Status) -> str:
     if not known:
         return ""
     last = status.rounds[-1]
+    if len({labelled for labelled, _ in known}) == 1:
+        metric, (labelled, value) = last["metric"], known[-1]
+        shown = f"{100 * value:.1f} %" if metric["unit"] == "%" else f"{value:.4g} {metric['unit']}".rstrip()
+        how = f", {last['measured']}" if last.get("measured") else ""
+        return f"<h2>Curve</h2><p>{safe(metric['name'])} {safe(shown)} with {labelled} labels{safe(how)}. " + (
+            "The curve begins with the second number of labels.</p>"
+        )
     drawn = single_curve(known, last["metric"], "model", last.get("measured", ""))
     return f'<h2>Curve</h2><div class="figures"><div class="figure">{drawn}</div></div>'
+
+
+def _classes(project: Project, status: Status) -> str:
+    """Answers of each class at the latest training, and which classes were mistaken for which."""
+    last = status.rounds[-1] if status.rounds else {}
+    counts = last.get("class_histogram")
+    if not counts:
+        return ""
+    names = dict.fromkeys((*project.vocabulary.names, *counts))
+    lines = [(name, counts.get(name, 0)) for name in sorted(names, key=lambda name: -counts.get(name, 0))]
+    confused = [(pair["label"], pair["prediction"], pair["count"]) for pair in last.get("confusions") or ()]
+    tables = _table("Answers at the latest training", ("class", "answers"), lines)
+    if confused:
+        tables += _table("Mistaken in answers held out of a training", ("class", "taken for", "times"), confused)
+    return f'<h2>Classes</h2><div class="tables">{tables}</div>'
+
+
+def _table(caption: str, heads: Sequence[str], lines: Sequence[Sequence[str | int]]) -> str:
+    """A table of words and numbers; what is beyond `MOST_LINES` opens on a click."""
+    columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    rows = ["<tr>" + "".join(f"<td><bdi>{safe(cell)}</bdi></td>" for cell in line) + "</tr>" for line in lines]
+    head, first, rest = f"<thead><tr>{columns}</tr></thead>", "".join(rows[:MOST_LINES]), "".join(rows[MOST_LINES:])
+    table = f'<table class="counts"><caption>{caption}</caption>{head}<tbody>{first}</tbody></table>'
+    if rest:
+        table += f"<details><summary>{len(rows) - MOST_LINES} more</summary>"
+        table += f'<table class="counts">{head}<tbody>{rest}</tbody></table></details>'
+    return f'<div class="scroll">{table}</div>'
 
 
 def _health(status: Status) -> str:
@@ -162,7 +197,8 @@ def _batch(project: Project, status: Status, thumbnail: Thumbnail) -> str:
     latest = next(project.layout.latest_batches(), None)
     shown = project.asked_with({q.sample for q in questions[:MOST_QUESTIONS]})
     samples = [
-        Ranked(q.sample, q.score, None, None, shown.get(q.sample, {}).get("shown")) for q in questions[:MOST_QUESTIONS]
+        Ranked(q.sample, None, None, None, shown.get(q.sample, {}).get("shown"), q.percentile)
+        for q in questions[:MOST_QUESTIONS]
     ]
     more = len(questions) - len(samples)
     rest = f'<p class="captions">and {more} more</p>' if more > 0 else ""

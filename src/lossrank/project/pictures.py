@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from lossrank.project.layout import Layout
 
 __all__ = ["Pictures", "open_pictures"]
 
+MEASURED = 2000  # pictures whose mean and spread the model is normalised by
 HEAD_OF_POSE = 0.2  # a head size where none was told: a fifth of the longer side of the visible joints
 
 
@@ -93,11 +94,14 @@ class Pictures:
         return self.boxes[sample]
 
 
-def open_pictures(layout: Layout, ids: set[SampleId]) -> Pictures:
+def open_pictures(
+    layout: Layout, ids: set[SampleId], progress: Callable[[int, int], None] = lambda done, total: None
+) -> Pictures:
     """The pictures of a project.
 
     Args:
         ids: what may be asked about; of these, what is there. Test pictures are left out.
+        progress: called with the number of pictures read so far, and of all that are read.
 
     Raises:
         DataError: none of the pictures is there, or the test answers cannot be used.
@@ -111,8 +115,11 @@ def open_pictures(layout: Layout, ids: set[SampleId]) -> Pictures:
     if not inside:
         raise DataError(f"none of the project's {len(ids)} pictures is in {layout.images}")
     train = everything.view(sorted(inside))
-    few = torch.cat([batch.inputs for batch in train.batches(train.ids[:2000], 500)])
-    return Pictures(layout, _as_data(layout, train, test or train, pixel_statistics(few)), truth)
+    few, parts = train.ids[:MEASURED], list[torch.Tensor]()
+    for batch in train.batches(few, 100):
+        parts.append(batch.inputs)
+        progress(sum(map(len, parts)), len(few))
+    return Pictures(layout, _as_data(layout, train, test or train, pixel_statistics(torch.cat(parts))), truth)
 
 
 def _as_data(layout: Layout, train: Pool, test: Pool, statistics: tuple[Any, Any]) -> ImageData:

@@ -66,6 +66,7 @@ def _chosen(table: Table, learner: Learner | None, batch: int, wanted: int) -> d
         "outputs": list(table.layout.vocabulary.names),
         "questions": [],
     }
+    percentiles: dict[SampleId, float] = {}
     if not candidates:
         return row
     table.watcher.on_stage("select")
@@ -73,7 +74,9 @@ def _chosen(table: Table, learner: Learner | None, batch: int, wanted: int) -> d
     if view is None or too_few_to_score(table):
         draw = generator(table.recipe.seed, "initial", batch)
         taken = sorted(i for i in table.ledger.asked() if i in experiment.pool)
-        ids, reason = cold_choice(table.pictures.data.train, experiment.pool, candidates, taken, wanted, draw)
+        ids, reason = cold_choice(
+            table.pictures.data.train, experiment.pool, candidates, taken, wanted, draw, table.watcher
+        )
         asked: list[tuple[SampleId, float | None]] = [(i, None) for i in ids]
         row |= {"chosen_by": "typiclust", "reason": reason}
     else:
@@ -81,9 +84,11 @@ def _chosen(table: Table, learner: Learner | None, batch: int, wanted: int) -> d
         if isinstance(strategy, Auto):
             experiment = dataclasses.replace(experiment, strategy=strategy.named(row["chosen_by"]))
         choice = choose(experiment, view, candidates, labels, wanted, batch, table.watcher.on_epoch)
-        asked = choice.asked
+        asked, percentiles = choice.asked, choice.percentiles()
     said = _said(table, view, [sample for sample, _ in asked])
-    row["questions"] = [{"id": i, "score": score, **said.get(i, {})} for i, score in asked]
+    row["questions"] = [
+        {"id": i, "score": score, "percentile": percentiles.get(i), **said.get(i, {})} for i, score in asked
+    ]
     return row
 
 

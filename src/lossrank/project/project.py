@@ -182,7 +182,12 @@ class Project:
         rows = self.asked_with(set(samples))
         return [
             Question(
-                sample, rank, row.get("score"), self.vocabulary.prediction(row.get("prediction")), row.get("confidence")
+                sample,
+                rank,
+                row.get("score"),
+                self.vocabulary.prediction(row.get("prediction")),
+                row.get("confidence"),
+                row.get("percentile"),
             )
             for rank, sample in enumerate(samples, 1)
             for row in (rows.get(sample, {}),)

@@ -23,6 +23,8 @@ ROUND_OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "measured": (str,),
     "health": (dict, type(None)),
     "learned": (list, type(None)),
+    "class_histogram": (dict,),
+    "confusions": (list, type(None)),
 }
 METRIC: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
@@ -33,6 +35,7 @@ METRIC: Mapping[str, tuple[type, ...]] = {
 QUESTION_OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "score": (int, float, type(None)),
     "confidence": (int, float, type(None)),
+    "percentile": (int, float, type(None)),
 }
 LARGEST = 2**53  # integers up to here are floats too
 LEARNED: Mapping[str, tuple[type, ...]] = {"id": (str,), "loss": (int, float, type(None))}
@@ -50,6 +53,10 @@ def check_round(row: Row, where: str) -> None:
         _check(seen, f"{where}, learned", LEARNED)
         if missing := [name for name in ("label", "prediction") if name not in seen]:
             raise RunError(f"{where}, learned is damaged: it lacks {missing[0]}")
+    for name, count in row.get("class_histogram", {}).items():
+        _check({name: count}, f"{where}, class_histogram", {name: (int,)})
+    for confused in row.get("confusions") or ():
+        _check(confused, f"{where}, confusions", {"label": (str,), "prediction": (str,), "count": (int,)})
     scores = (row.get("health") or {}).get("scores") or {}
     _check({"scores": scores}, f"{where}, health", {"scores": (dict,)})
     for name, measures in scores.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
@@ -11,11 +12,13 @@ from lossrank.ledger import Ledger, SampleId
 from lossrank.project.layout import Layout
 from lossrank.strict_json import finite
 
-__all__ = ["UNREADABLE", "Forecast", "Status", "status_of"]
+__all__ = ["UNREADABLE", "UNREADABLE_STATE", "Forecast", "Status", "status_of"]
 
 ROUNDS_FOR_A_FORECAST = 3
 UNREADABLE = "cannot be read: "
 """Begins the reason for which a picture that cannot be read is retired."""
+UNREADABLE_STATE = re.compile(rf"^{re.escape(UNREADABLE)}.*?( \[(\d+ bytes, modified at \d+ ns)\])$", re.DOTALL)
+"""Such a reason that ends in the file's state; the second group."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
     never_asked = counts.get("add", 0) - counts.get("ask", 0) - len(retired.keys() - ledger.asked(ids=retired))
     answered_and_retired = retired.keys() & ledger.first_answers().keys() if retired else ()
     labelled = counts.get("answer", 0) - len(answered_and_retired)
-    unreadable = {i: why.removeprefix(UNREADABLE) for i, why in retired.items() if why.startswith(UNREADABLE)}
+    unreadable = {i: _damage(why) for i, why in retired.items() if why.startswith(UNREADABLE)}
     forecast = forecast_of(rounds)
     return Status(
         pool=max(0, never_asked),
@@ -81,6 +84,12 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
         retired_because={i: why for i, why in retired.items() if i not in unreadable},
         unreadable=unreadable,
     )
+
+
+def _damage(reason: str) -> str:
+    """Why a picture cannot be read, of the reason that it is retired for."""
+    state = UNREADABLE_STATE.match(reason)
+    return (reason[: state.start(1)] if state else reason).removeprefix(UNREADABLE)
 
 
 def forecast_of(rounds: Sequence[dict[str, Any]]) -> Forecast | None:
@@ -108,6 +117,8 @@ def _next(
     source: str | None,
 ) -> str:
     where = quote(str(layout.folder))
+    if not layout.images.is_dir():
+        return layout.missing_pictures()
     if open_questions and (source or "").startswith("Label Studio"):
         return f"answer {open_questions} open questions in Label Studio, then lossrank label-studio sync {where}"
     if open_questions:

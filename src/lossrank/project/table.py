@@ -40,7 +40,7 @@ class Table:
         self.renamed = renamed_names(layout)
         known = self._answers()
         watcher.on_stage("pictures")
-        self.pictures: Pictures = open_pictures(layout, ledger.added())
+        self.pictures: Pictures = open_pictures(layout, ledger.added(), watcher.on_epoch)
         self.scale = _scale(layout, ledger, recipe, self.checkpoint, known)
         data = _scaled(self.pictures.data, layout, self.scale)
         self.experiment: Experiment = assemble(recipe, data, check_budget=False)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
+from lossrank.console import percentile, printable
+from lossrank.errors import listed
 from lossrank.exchange import Question
+from lossrank.ledger_events import Event
+from lossrank.ledger_reader import kinds_of
 from lossrank.project.status import Forecast, Status
 
-__all__ = ["SHOWN", "counts", "expected", "left_out", "questions_table", "rounds_table"]
+__all__ = ["SHOWN", "counts", "expected", "left_out", "one_line", "questions_table", "rounds_table", "taken_back"]
 
 SHOWN = 10  # questions of a batch that are printed, and samples that are left out
 
@@ -26,7 +31,7 @@ def left_out(found: Status) -> list[str]:
     """The pictures that are retired, and those that cannot be read, with their reasons, a line each."""
     lines = []
     for what, reasons in (("retired", found.retired_because), ("cannot be read", found.unreadable)):
-        lines += [f"{what}: {sample} ({why})" for sample, why in list(reasons.items())[:SHOWN]]
+        lines += [f"{what}: {one_line(sample)} ({why})" for sample, why in list(reasons.items())[:SHOWN]]
         if len(reasons) > SHOWN:
             lines.append(f"{what}: {len(reasons) - SHOWN} more, all of them in the report")
     return lines
@@ -56,14 +61,39 @@ def expected(forecast: Forecast, unit: str) -> str:
 def questions_table(questions: Sequence[Question]) -> Table:
     """The first questions, each with what the model says of it."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for head in ("rank", "id", "score", "the model says"):
-        table.add_column(head, justify="right" if head in ("rank", "score") else "left", overflow="fold")
+    scored = any(q.percentile is not None for q in questions)
+    for head in ("rank", "id", *(["percentile"] if scored else []), "the model says"):
+        table.add_column(head, justify="right" if head in ("rank", "percentile") else "left", overflow="fold")
     for q in questions[:SHOWN]:
-        said = q.prediction.get("count") if isinstance(q.prediction, dict) else q.prediction
-        says = said if isinstance(said, str | int | float) else ""
-        sure = "" if q.confidence is None else f" {q.confidence:.0%}"
-        table.add_row(str(q.rank), q.sample, "" if q.score is None else f"{q.score:.3g}", f"{says}{sure}")
+        place = ["" if q.percentile is None else percentile(q.percentile)] if scored else []
+        table.add_row(str(q.rank), one_line(q.sample), *place, _says(q))
     return table
+
+
+def taken_back(events: Sequence[Event]) -> str:
+    """What an `undo` took back: how many of each kind, from which source, and the first samples."""
+    words, counts, sources = {"revise": "correction", "retire": "retirement"}, Counter[str](), set[str]()
+    for (kind, source), n in kinds_of(events).items():
+        counts[words.get(kind, kind)] += n
+        sources |= {source} if source is not None else set()
+    what = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in sorted(counts.items()))
+    given = f", from {listed(sorted(sources))}" if sources else ""
+    names = ", ".join(one_line(event.sample) for event in events[:SHOWN])
+    rest = f" and {len(events) - SHOWN} more" if len(events) > SHOWN else ""
+    return f"Taken back: {what}{given}: {names}{rest}"
+
+
+def one_line(sample: str) -> str:
+    """An id without line breaks and tabs, which a name may hold."""
+    return printable(sample, keep="")
+
+
+def _says(question: Question) -> str:
+    said, sure = question.prediction, "" if question.confidence is None else f" {question.confidence:.0%}"
+    if isinstance(said, dict):
+        said = said.get("count")
+    words = f"{said:.4g}" if isinstance(said, float) else said if isinstance(said, str | int) else ""
+    return f"{words}{sure}".strip()
 
 
 def _in_unit(value: float, unit: str, sign: bool = False) -> str:

@@ -22,6 +22,7 @@ from lossrank.strategies import Auto
 
 __all__ = ["too_few_to_score", "trained"]
 
+CONFUSIONS = 20  # pairs of classes that the row keeps
 LEARNED = 24  # samples of the last batch that the row keeps, the largest loss first
 
 
@@ -119,6 +120,7 @@ def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict
         "asked": [],
         "form": experiment.task.form(),
         "class_histogram": dict(sorted(Counter(_categories(table)).items())),
+        "confusions": _confusions(found),
         "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],
         "notes": notes,
     }
@@ -148,7 +150,15 @@ def _evidence(table: Table, learner: Learner, number: int) -> Evidence | None:
     if len(table.labels) < (least if table.measured_apart else 2 * folds):
         return None
     table.watcher.on_stage("health")
-    return evidence(table.experiment, learner, table.labels, table.ledger.scored(), folds, number)
+    return evidence(
+        table.experiment, learner, table.labels, table.ledger.scored(), folds, number, table.watcher.on_epoch
+    )
+
+
+def _confusions(found: Evidence | None) -> list[dict[str, Any]]:
+    """Pairs of classes that the models of the evidence mistook in answers held out of them, the most frequent first."""
+    pairs = sorted(found.confusions.items(), key=lambda pair: (-pair[1], pair[0])) if found else []
+    return [{"label": label, "prediction": said, "count": count} for (label, said), count in pairs[:CONFUSIONS]]
 
 
 def _learned(table: Table, view: View) -> list[dict[str, Any]]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from lossrank.ledger import Ledger
 from lossrank.project.layout import Layout
-from lossrank.project.status import UNREADABLE
+from lossrank.project.status import UNREADABLE, UNREADABLE_STATE
 
 __all__ = ["retirement", "take_back_changed"]
-
-MARK = re.compile(rf"^{re.escape(UNREADABLE)}.*\[(\d+ bytes, modified at \d+ ns)\]$", re.DOTALL)
 
 
 def retirement(file: Path, why: str) -> str:
@@ -22,8 +19,8 @@ def retirement(file: Path, why: str) -> str:
 
 def take_back_changed(layout: Layout, ledger: Ledger) -> list[str]:
     """Take back the retirement of unreadable pictures whose file is another one now; returns their ids."""
-    marks = {sample: MARK.match(reason) for sample, reason in ledger.retired().items()}
-    known = {sample: mark[1] for sample, mark in marks.items() if mark}
+    marks = {sample: UNREADABLE_STATE.match(reason) for sample, reason in ledger.retired().items()}
+    known = {sample: mark[2] for sample, mark in marks.items() if mark}
     changed = [i for i, state in known.items() if _state(layout.images / i) not in (state, None)]
     latest = ledger.latest_kinds(changed)
     changed = [i for i in changed if latest[i] == "retire"]  # what came after it would be taken back in its place

@@ -24,7 +24,9 @@ LOW, HIGH = (213, 94, 0), (240, 228, 66)  # of a density: vermilion to yellow
 Draw = Callable[[Image.Image, tuple[int, int], Mapping[str, Any], Any], Image.Image]
 
 
-def pair(picture: Image.Image, form: Mapping[str, Any], answer: Any, prediction: Any) -> Image.Image | None:
+def pair(
+    picture: Image.Image, form: Mapping[str, Any], answer: Any, prediction: Any, panel: int = PANEL
+) -> Image.Image | None:
     """The picture twice, the answer drawn on the left one and the prediction on the right one, in RGB.
 
     None where the form has nothing to draw. A side without an answer or a prediction stays as it is.
@@ -36,10 +38,11 @@ def pair(picture: Image.Image, form: Mapping[str, Any], answer: Any, prediction:
             or a mapping that holds it as `points`.
         prediction: `pose`: `joints`, and the `size` [height, width] of the picture's middle that they lie in.
             `points`: `count`, and `density`, rows of a coarse grid over the whole picture.
+        panel: pixels of the longer side of one of the two pictures.
     """
     if not drawable(form):
         return None
-    scale = FINE * PANEL / max(picture.size)
+    scale = FINE * panel / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     large = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     copies = [

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from lossrank.report.drawing import drawable, pair, told
+from lossrank.console import percentile
+from lossrank.report.drawing import PANEL, drawable, pair, told
 from lossrank.report.plots import Style
 from lossrank.report.rows import Ranked, Row, Run, visible
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Thumbnail", "gallery", "shared_seed", "strip"]
 
 Thumbnail = Callable[[str], "Image | None"]
-SIDE = 96  # pixels; shown at 76 or 58
+SIDE = 112  # pixels, as they are shown
+LARGE = 400  # pixels of what can be enlarged
 BUDGET = 6_000_000  # characters of base64, so that the whole page stays under 10 MB
 ROUNDS = 6
 SAMPLES = 12
@@ -54,8 +56,8 @@ def gallery(
 
 
 def strip(samples: Sequence[Ranked], form: Mapping[str, Any], thumbnail: Thumbnail | None) -> str:
-    """HTML of samples side by side, in their order, each with what is known of it."""
-    pictures = _Pictures(thumbnail)
+    """HTML of samples side by side, in their order, each with what is known of it; a click enlarges a picture."""
+    pictures = _Pictures(thumbnail, LARGE, BUDGET // 2)
     shots = "".join(_shot(sample, form, None, pictures) for sample in samples)
     return f'<div class="strip{" pairs" if drawable(form) else ""}">{shots}</div>'
 
@@ -69,9 +71,9 @@ def shared_seed(groups: Mapping[str, Sequence[Run]]) -> int | None:
 class _Pictures:
     """Pictures as data URIs until the budget is spent; each sample's is asked for once."""
 
-    def __init__(self, thumbnail: Thumbnail | None) -> None:
-        self.thumbnail = thumbnail
-        self.left = BUDGET
+    def __init__(self, thumbnail: Thumbnail | None, side: int = SIDE, budget: int = BUDGET) -> None:
+        self.thumbnail, self.side = thumbnail, side
+        self.left = budget
         self.left_out = 0
         self.made: dict[str, Image | str | None] = {}
 
@@ -80,7 +82,9 @@ class _Pictures:
             return ""
         if sample.id not in self.made:
             self.made[sample.id] = _prepared(sample.id, self.thumbnail)
-        element = _element(self.made[sample.id], sample, form)
+        element = _element(self.made[sample.id], sample, form, self.side)
+        if len(element) > self.left and self.side > SIDE:
+            element = _element(self.made[sample.id], sample, form, SIDE)
         if len(element) > self.left:
             self.left_out += 1
             return '<div class="blank">left out</div>'
@@ -106,19 +110,23 @@ def _prepared(sample: str, thumbnail: Thumbnail) -> Image | str | None:
         return visible(error)
 
 
-def _element(image: Image | str | None, sample: Ranked, form: Mapping[str, Any]) -> str:
-    """The picture as an element of the page, drawn on where the form says how."""
+def _element(image: Image | str | None, sample: Ranked, form: Mapping[str, Any], side: int) -> str:
+    """The picture as an element of the page, drawn on where the form says how, in a box whose tick enlarges it."""
     if image is None:
         return '<div class="blank">no picture</div>'
     if isinstance(image, str):
         return f'<div class="blank" title="{escape(image)}">unreadable</div>'
     try:
-        both = pair(image, form, sample.answer, sample.prediction)
+        both = pair(image, form, sample.answer, sample.prediction, max(PANEL, side))
     except Exception:  # a row of another make: its picture is shown as it is
         both = None
-    data, kind = _encoded(image if both is None else both, SIDE if both is None else max(both.size))
+    data, kind = _encoded(image if both is None else both, side if both is None else max(both.size))
     tiny = " class=tiny" if kind == "png" else ""
-    return f'<img{tiny} alt="{escape(visible(sample.id))}" src="data:image/{kind};base64,{data}">'
+    name = escape(visible(sample.id))
+    return (
+        f'<label class="zoom"><input type="checkbox" aria-label="enlarge {name}">'
+        f'<img{tiny} alt="{name}" src="data:image/{kind};base64,{data}"></label>'
+    )
 
 
 def _encoded(image: Image, side: int) -> tuple[str, str]:
@@ -154,7 +162,10 @@ def _shot(sample: Ranked, form: Mapping[str, Any], score_name: str | None, pictu
     truth, said = _told(sample, form)
     label = f"<b>{escape(visible(truth))}</b>" if truth else ""
     score = (score_name or "score").replace("_", " ")
-    found = [("says", said), (score, _rounded(sample.score)), ("true loss", _rounded(sample.loss))]
+    place = (score, _rounded(sample.score))
+    if sample.percentile is not None:
+        place = ("percentile", percentile(sample.percentile))
+    found = [("says", said), place, ("true loss", _rounded(sample.loss))]
     facts = [(what, value) for what, value in found if value]
     short = {score: "score", "true loss": "loss"} if not drawable(form) else {}
     lines = "".join(f"<span>{escape(visible(f'{short.get(what, what)} {value}'))}</span>" for what, value in facts)

@@ -69,6 +69,8 @@ class Ranked:
     """What the model lost on it."""
     prediction: Any = None
     """What the model said of it, in the row's form."""
+    percentile: float | None = None
+    """Of the score among those of all candidates, 0 to 100; shown instead of the score."""
 
 
 @dataclass(frozen=True)

@@ -42,16 +42,23 @@ th,td{padding:5px 12px;text-align:right;border-bottom:1px solid var(--line);whit
 th:first-child,td:first-child{padding-left:2px}table:not(.facts) tr>th:first-child{position:sticky;left:0;
 background:var(--back)}thead th{font-weight:600;vertical-align:bottom}
 .lead{font-weight:700;background:var(--mark)}.sd{color:var(--dim);font-weight:400}
-.facts th,.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere;vertical-align:top}
+.facts th,.facts td{text-align:left;white-space:normal;overflow-wrap:break-word;max-width:60ch;vertical-align:top}
+.counts td:not(:last-child),.counts th:not(:last-child){text-align:left;white-space:normal;max-width:24ch;
+overflow-wrap:break-word}
 .facts th{font-weight:400;color:var(--dim);white-space:nowrap}
 .strip{display:flex;flex-wrap:wrap;gap:8px 6px;margin:2px 0 8px}
 .strip-name{margin:6px 0 0;font-size:.87rem;color:var(--dim)}
-.shot{margin:0;width:82px;font-size:.75rem;line-height:1.3;text-align:center}
-.shot img,.shot .blank{display:block;width:82px;height:82px;object-fit:contain;background:var(--card);
+.shot{margin:0;width:112px;font-size:.75rem;line-height:1.3;text-align:center}
+.shot img,.shot .blank{display:block;width:112px;height:112px;object-fit:contain;background:var(--card);
 border-radius:5px}
 .shot .blank{color:var(--dim);display:grid;place-items:center}.shot img.tiny{image-rendering:pixelated}
-.shot b,.shot span{display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.shot span{color:var(--dim)}.shot .id{direction:rtl}/* of a path the end is what tells */
+.shot b,.shot span{display:block;overflow-wrap:break-word}.shot span{color:var(--dim)}
+.shot .id{direction:rtl;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}/* of a path the end is what tells */
+.zoom{display:block;position:relative;cursor:zoom-in}
+.zoom input{position:absolute;inset:0;margin:0;opacity:0;cursor:inherit}
+.zoom input:focus-visible+img{outline:2px solid #0072b2;outline-offset:2px}
+.zoom input:checked+img{position:fixed;inset:0;z-index:8;width:100vw!important;max-width:none;height:100vh!important;
+aspect-ratio:auto!important;padding:16px;border-radius:0;background:#000c;cursor:zoom-out}
 .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,280px),1fr));gap:12px}
 .pairs .shot,.pairs .shot img,.pairs .shot .blank{width:100%}.pairs .shot{max-width:324px}
 .pairs .shot img{height:auto}
@@ -64,7 +71,7 @@ font-size:.84rem;max-width:min(300px,90vw);z-index:9}
 @media (max-width:520px){table{font-size:.84rem}body{padding:12px 10px 40px}th,td{padding:5px 6px}
 th .swatch{display:none}.figure{padding:6px}
 .sd{display:block;font-size:.85em}
-.strip:not(.pairs)>.shot{width:calc(25% - 4.5px)}
+.strip:not(.pairs)>.shot{width:calc(33.33% - 4px)}
 .strip:not(.pairs) :is(img,.blank){width:100%;height:auto;aspect-ratio:1}}
 @media print{.bar{display:none}}
 """
@@ -95,6 +102,9 @@ document.addEventListener('click', event => {
 const rounds = document.querySelectorAll('[data-show]');
 if (rounds.length) showRound(rounds[rounds.length - 1].dataset.show);
 const tip = document.getElementById('tip');
+document.addEventListener('keydown', event => {
+  if (event.key === 'Escape') each('.zoom input', box => { box.checked = false; });
+});
 document.addEventListener('pointerover', event => {
   const target = event.target.closest('[data-tip]');
   tip.hidden = !target;
