@@ -17,7 +17,7 @@ from lossrank.report.rows import by_strategy
 from lossrank.report.style import SCRIPT
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x07.png'
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "input", "br"}
 
 
 class Tags(HTMLParser):

@@ -38,7 +38,7 @@ def gallery(
     runs = {name: next((r for r in group if r.seed == seed), group[0]) for name, group in groups.items()}
     asking = {name: {row.round: row for row in run.rows if row.ranked_first} for name, run in runs.items()}
     rounds = _spread(sorted({number for rows in asking.values() for number in rows}), ROUNDS)
-    pictures = _Pictures(thumbnail)
+    pictures = _Pictures(thumbnail, SIDE, BUDGET)
     strips = 2 * sum(number in rows for rows in asking.values() for number in rounds)
     drawn = max(2, min(DRAWN_SAMPLES, BUDGET // (DRAWN_BYTES * max(1, strips))))  # so that every strip has some
     sections = []
@@ -71,7 +71,7 @@ def shared_seed(groups: Mapping[str, Sequence[Run]]) -> int | None:
 class _Pictures:
     """Pictures as data URIs until the budget is spent; each sample's is asked for once."""
 
-    def __init__(self, thumbnail: Thumbnail | None, side: int = SIDE, budget: int = BUDGET) -> None:
+    def __init__(self, thumbnail: Thumbnail | None, side: int, budget: int) -> None:
         self.thumbnail, self.side = thumbnail, side
         self.left = budget
         self.left_out = 0
