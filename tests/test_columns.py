@@ -35,6 +35,7 @@ from lossrank.strategies import (
     Strategy,
     Subsample,
     TypiClust,
+    UncertaintyHerding,
     k_center_greedy,
 )
 from lossrank.strategies.distances import one_thread
@@ -88,6 +89,7 @@ STRATEGIES = (
     TypiClust(most_clusters=60),
     ProbCover(),
     LCMD(),
+    UncertaintyHerding(),
     Margin(diversity="k-center"),
     Margin(diversity="k-means++", apart=0.2),
     Subsample(of=CoreSet(), candidates=2000),

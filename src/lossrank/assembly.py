@@ -26,7 +26,7 @@ from lossrank.models.resnet50 import load_trunk
 from lossrank.models.weights import read_weights
 from lossrank.pool import Pool, Transform
 from lossrank.runtime import Runtime
-from lossrank.strategies import STRATEGIES, PredictedLoss, PredictorPlan, Strategy, plugins
+from lossrank.strategies import STRATEGIES, LossHerding, PredictedLoss, PredictorPlan, Strategy, plugins
 from lossrank.tasks import Task
 
 __all__ = ["assemble", "build_strategy", "build_task", "load_data", "resolve"]
@@ -137,7 +137,7 @@ def _strategy(recipe: Recipe, name: str, options: Mapping[str, Any]) -> Strategy
     strategy = _call(kind, f"strategy {name!r}", **options)
     if not isinstance(strategy, Strategy):
         raise ConfigError(f"strategy {name!r} made a {type(strategy).__name__}; expected a lossrank Strategy")
-    if not isinstance(strategy, PredictedLoss):
+    if not isinstance(strategy, PredictedLoss | LossHerding):
         return strategy
     values = {**recipe.predictors.get(name, {}), **recipe.predictor}
     known = [f.name for f in dataclasses.fields(PredictorPlan)]

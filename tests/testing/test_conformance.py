@@ -12,17 +12,30 @@ from torch import Tensor, nn
 
 from lossrank.errors import ContractError
 from lossrank.models import MODELS, weights_from
-from lossrank.strategies import STRATEGIES, VAAL, CoreSet, Entropy, Random, Refined, Strategy, Subsample
+from lossrank.strategies import (
+    STRATEGIES,
+    VAAL,
+    CoreSet,
+    Entropy,
+    LossHerding,
+    Random,
+    Refined,
+    Strategy,
+    Subsample,
+    UncertaintyHerding,
+)
 from lossrank.tasks import TASKS, Classification, Counting, Pose, Regression, Task
 from lossrank.testing import check_strategy, check_task, small_world
 
 BRIEF_VAAL = VAAL(z=4, width=2, iterations=2, batch_size=8)
 """Too short to learn a direction, which tests/strategies/test_vaal.py asks of a longer one."""
+NOT_BY_SCORE_ALONE = {"vaal", "uncertainty-herding", "loss-herding"}
+"""A sample of the largest score that stands for no other need not be the first of a coverage."""
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy(name: str) -> None:
-    done = check_strategy(BRIEF_VAAL if name == "vaal" else STRATEGIES[name], planted=name != "vaal")
+    done = check_strategy(BRIEF_VAAL if name == "vaal" else STRATEGIES[name], planted=name not in NOT_BY_SCORE_ALONE)
     assert len(done) == len(set(done)) == 20
     assert all(done)
 
@@ -35,8 +48,22 @@ def test_every_strategy(name: str) -> None:
         (Entropy(apart=0.3, diversity="k-means++"), True),
         (Subsample(of=CoreSet(), candidates=8), True),
         (Refined(of=Entropy(), diversity="k-center", top=2.0), True),
+        (UncertaintyHerding(uncertainty="least_confidence", bandwidth=0.5), False),
+        (LossHerding(trust=0.5), False),
+        (Subsample(of=UncertaintyHerding(uncertainty="uncertainty"), candidates=8), False),
+        (Refined(of=LossHerding(), apart=0.1), True),
     ],
-    ids=["guard", "noise", "apart and diversity", "subsample", "refined"],
+    ids=[
+        "guard",
+        "noise",
+        "apart and diversity",
+        "subsample",
+        "refined",
+        "uncertainty-herding",
+        "loss-herding",
+        "subsample of uncertainty-herding",
+        "refined loss-herding",
+    ],
 )
 def test_switches_and_wrappers(strategy: Strategy, planted: bool) -> None:
     check_strategy(strategy, planted=planted)

@@ -10,7 +10,9 @@ from lossrank.strategies.bald import Bald
 from lossrank.strategies.base import PredictorPlan, Scene, Strategy, check_choice
 from lossrank.strategies.confidence import LeastConfidence, Margin
 from lossrank.strategies.core_set import CoreSet
+from lossrank.strategies.coverage import Herding, LossHerding, MaxHerding, UncertaintyHerding
 from lossrank.strategies.entropy import Entropy
+from lossrank.strategies.herding import herding_greedy
 from lossrank.strategies.k_center import k_center_greedy
 from lossrank.strategies.k_means import k_means_plus_plus
 from lossrank.strategies.lcmd import LCMD
@@ -45,10 +47,13 @@ __all__ = [
     "Bald",
     "CoreSet",
     "Entropy",
+    "Herding",
     "LL4ALPairs",
     "LeastConfidence",
+    "LossHerding",
     "LossRank",
     "Margin",
+    "MaxHerding",
     "Pointwise",
     "PredictedLoss",
     "PredictorPlan",
@@ -62,7 +67,9 @@ __all__ = [
     "Subsample",
     "TrueLoss",
     "TypiClust",
+    "UncertaintyHerding",
     "check_choice",
+    "herding_greedy",
     "k_center_greedy",
     "k_means_plus_plus",
     "top_k",
@@ -81,6 +88,8 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
         Badge,
         TypiClust,
         ProbCover,
+        MaxHerding,
+        UncertaintyHerding,
         LCMD,
         VAAL,
         LL4AL,
@@ -89,6 +98,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
         Pointwise,
         L2RAL,
         LossRank,
+        LossHerding,
         Auto,
         Subsample,
         Refined,
