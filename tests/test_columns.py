@@ -19,13 +19,14 @@ from lossrank import choosing, columns
 from lossrank.choosing import choose
 from lossrank.collect import View, collect
 from lossrank.columns import MemoryBudget, is_mapped, mapped, rows_of
-from lossrank.config import Recipe, bytes_of, differences, size_text
+from lossrank.config import Recipe, differences
 from lossrank.errors import ConfigError, RunError, StrategyError
 from lossrank.experiment import Experiment
 from lossrank.ledger import SampleId
 from lossrank.pool import Pool
 from lossrank.runtime import Runtime
 from lossrank.signals import Signals
+from lossrank.sizes import bytes_of, size_text
 from lossrank.strategies import (
     LCMD,
     Badge,

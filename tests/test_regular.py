@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import lossrank
+from lossrank.checkpoint import load_checkpoint
 from lossrank.cli import main
 from lossrank.datasets import load_folder
 from lossrank.datasets.coco import load_coco_keypoints
@@ -52,6 +53,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "points.csv": lambda path: load_points(path),
     "values.csv": lambda path: load_values(path),
     "weights.safetensors": load_weights,
+    "checkpoint.safetensors": load_checkpoint,
     "weights.pth": lambda path: read_weights(str(path), "resnet50"),
 }
 

@@ -10,12 +10,12 @@ import torch
 
 from lossrank.collect import View, collect
 from lossrank.columns import MemoryBudget
-from lossrank.config import bytes_of
 from lossrank.experiment import Experiment
 from lossrank.ledger import Ledger, SampleId
 from lossrank.pool import Pool
 from lossrank.seeding import Purpose, generator
 from lossrank.signals import Signals
+from lossrank.sizes import bytes_of
 from lossrank.strategies.base import Scene, check_choice
 
 __all__ = ["Choice", "candidates", "choose", "readable", "shuffled"]

@@ -14,19 +14,8 @@ from lossrank.console import printable
 from lossrank.errors import ConfigError, LossrankError
 from lossrank.label_studio_commands import label_studio
 from lossrank.project.layout import is_project
-from lossrank.project_commands import (
-    add,
-    export,
-    ingest,
-    init,
-    retire,
-    revise,
-    select_batch,
-    skip,
-    status,
-    undo,
-    write_page_of,
-)
+from lossrank.project_commands import add, export, ingest, init, retire, revise, select_batch, skip, status, undo
+from lossrank.project_commands import write_page_of as write_project_page
 from lossrank.requirements import require_count
 from lossrank.trust import check_given
 
@@ -89,7 +78,7 @@ def report(runs: Path, out: Path | None = None, title: str = "Active learning, r
         trust: of runs on a data set of your own: import it, to show pictures.
     """
     if is_project(runs):
-        return write_page_of(runs, out)
+        return write_project_page(runs, out)
     from lossrank.commands import write_page
 
     return write_page(runs, out, title, trust)
@@ -279,24 +268,7 @@ def pretrain_sorter(
 COMMANDS: dict[str, Callable[..., int]] = {
     command.__name__.replace("_", "-"): command
     for command in (
-        demo,
-        run,
-        report,
-        select,
-        strategies,
-        sweep,
-        compare,
-        retrain,
-        pretrain_sorter,
-        init,
-        status,
-        export,
-        ingest,
-        skip,
-        revise,
-        undo,
-        retire,
-        add,
-        label_studio,
+        *(demo, run, report, select, strategies, sweep, compare, retrain, pretrain_sorter),
+        *(init, status, export, ingest, skip, revise, undo, retire, add, label_studio),
     )
 }

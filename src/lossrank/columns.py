@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lossrank.config import size_text
 from lossrank.errors import ConfigError, RunError
+from lossrank.sizes import size_text
 
 __all__ = ["ROWS", "MemoryBudget", "blocks", "empty_beside", "is_mapped", "mapped", "put", "rows_of"]
 

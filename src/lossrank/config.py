@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,20 +20,19 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from lossrank.errors import ConfigError, unknown_name
 from lossrank.parsing import check_aliases, read_yaml_mapping
 from lossrank.requirements import require_count, require_number
+from lossrank.sizes import bytes_of
 
 __all__ = [
     "BudgetRecipe",
     "ModelRecipe",
     "Recipe",
     "TrainRecipe",
-    "bytes_of",
     "changed",
     "differences",
     "dump_recipe",
     "load_recipe",
     "recipe_from",
     "recipe_parser",
-    "size_text",
 ]
 
 
@@ -166,19 +164,15 @@ class Recipe:
             ("train.epochs", train.epochs, 1),
             ("train.batch_size", train.batch_size, 1),
             ("train.eval_batch_size", train.eval_batch_size, 1),
+            ("train.padding", train.padding, 0),
         ):
             if value is not None:
                 require_count(name, value, least)
         require_number("train.lr", train.lr, 0, above=True)
         if train.clip is not None:
             require_number("train.clip", train.clip, 0, above=True)
-        for name, rate in (
-            ("train.momentum", train.momentum),
-            ("train.weight_decay", train.weight_decay),
-            ("train.gamma", train.gamma),
-        ):
-            require_number(name, rate, 0)
-        require_count("train.padding", train.padding, 0)
+        for name in ("momentum", "weight_decay", "gamma"):
+            require_number(f"train.{name}", getattr(train, name), 0)
         if self.max_memory is not None:
             bytes_of(self.max_memory)
 
@@ -190,50 +184,11 @@ class Recipe:
 
 # What may change when a run is continued: where the same data lies, and the machine it runs on.
 MOVABLE = frozenset(
-    {
-        "data",
-        "max_memory",
-        "model.cache",
-        "train.compile",
-        "train.device",
-        "train.eval_batch_size",
-        "train.resident",
-    }
+    {"data", "max_memory", "model.cache"}
+    | {f"train.{name}" for name in ("compile", "device", "eval_batch_size", "resident")}
 )
 
 BY_STRATEGY = ("predictors", "per_strategy")  # fields that hold options of many strategies, by name
-
-# Bytes of each unit; KB is 1,000 as on a disk's label, KiB 1,024.
-UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
-    f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)
-}
-
-
-def bytes_of(size: str) -> int:
-    """`2GB` in bytes. Units are B, KB to TB and KiB to TiB, in any case.
-
-    Raises:
-        ConfigError: no number, no unit or one that does not exist, or less than one byte.
-    """
-    found = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", size)
-    if found is None:
-        raise ConfigError(f"max_memory must be a number and a unit, 2GB or 512MiB for instance, got {size!r}")
-    number, unit = float(found[1]), {name.lower(): name for name in UNITS}.get(found[2].lower())
-    if number <= 0:
-        raise ConfigError(f"max_memory must be > 0, 2GB or 512MiB for instance, got {size!r}")
-    if unit is None:
-        raise ConfigError(f"max_memory is {size!r}: " + unknown_name("unit", found[2], UNITS))
-    if number * UNITS[unit] < 1:
-        raise ConfigError(f"max_memory must be at least one byte, 2GB or 512MiB for instance, got {size!r}")
-    return int(number * UNITS[unit])
-
-
-def size_text(size: int) -> str:
-    """Bytes as `bytes_of` reads them, three figures or more, rounded up."""
-    for unit in ("TB", "GB", "MB", "KB"):
-        if size >= 100 * UNITS[unit]:
-            return f"{-(-size // UNITS[unit])}{unit}"
-    return f"{size}B"
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -21,11 +21,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from lossrank.errors import DataError, listed
+from lossrank.spreadsheet import NUMBER
 from lossrank.strict_json import finite, read_text
 
 __all__ = ["CsvRow", "CsvTable", "number_in", "number_refusal", "read_csv"]
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+)", re.ASCII)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 SEPARATOR = re.compile(r"(?i)\s*sep=(.)\s*$")

@@ -28,6 +28,7 @@ __all__ = [
     "environment",
     "load_weights",
     "read_lines",
+    "read_weights",
     "save_weights",
     "write_atomic",
 ]
@@ -102,20 +103,25 @@ def save_weights(path: Path, state: dict[str, Tensor], metadata: dict[str, str] 
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read what `save_weights` wrote.
+    """The tensors that `save_weights` wrote; errors as of `read_weights`."""
+    return read_weights(path)[0]
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors by name and the metadata that `save_weights` wrote.
 
     Raises:
         RunError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
         check_regular(path)
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
-        raise RunError(f"the weights {path} are missing: the run cannot continue without them") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(f"the weights {path} are missing") from None
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise RunError(f"the weights {path} are damaged: {error}") from error
 
 

@@ -10,17 +10,12 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["NameIndex", "PictureFolder", "normal", "spellings"]
+__all__ = ["NameIndex", "PictureFolder", "normal"]
 
 
 def normal(name: str) -> str:
     """The name in the form in which names are compared (Unicode NFC)."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
-
-
-def spellings(name: str) -> tuple[str, ...]:
-    """The name as it stands, then with its letters composed in either way."""
-    return (name,) if name.isascii() else (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
 
 
 class NameIndex:

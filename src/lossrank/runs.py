@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.assembly import assemble
-from lossrank.checkpoint import contents_of, load_checkpoint, restore, save_checkpoint
+from lossrank.checkpoint import contents_of, load_checkpoint, save_checkpoint
 from lossrank.config import Recipe, differences, dump_recipe, load_recipe
 from lossrank.errors import RunError
 from lossrank.experiment import Experiment, Learner, Watcher, start
@@ -32,6 +32,7 @@ from lossrank.folder import (
 )
 from lossrank.ledger import Ledger
 from lossrank.parsing import check_format, read_rows
+from lossrank.restore import restore
 from lossrank.rounds import ask_initial, play_round, train_again
 from lossrank.trust import imports_of, remember
 

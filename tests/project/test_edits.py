@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from small_project import CLASSES, Labelling
 
 from lossrank import Project
-from lossrank.checkpoint import load_checkpoint, restore
+from lossrank.checkpoint import load_checkpoint
 from lossrank.cli import main
 from lossrank.experiment import Watcher, start
 from lossrank.project.table import Table
+from lossrank.restore import restore
 
 Make = Callable[..., Labelling]
 

@@ -58,7 +58,7 @@ def test_a_broken_line_before_the_last_is_named(write_run):
     folder = write_run("random", 0, [0.5, 0.6])
     lines = (folder / "rounds.jsonl").read_text().splitlines()
     (folder / "rounds.jsonl").write_text(f"{lines[0][:20]}\n{lines[1]}\n")
-    with pytest.raises(RunError, match=r"rounds\.jsonl, line 1 is no JSON"):
+    with pytest.raises(RunError, match=r"rounds\.jsonl line 1 is damaged"):
         read_run(folder)
 
 

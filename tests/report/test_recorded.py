@@ -56,7 +56,7 @@ def test_no_place_of_the_machine_is_recorded_and_no_sample(recorded):
 
 def test_what_is_not_finished_is_not_recorded(write_run, tmp_path):
     runs = [read_run(write_run("random", 0, [0.5, 0.6], finished=False))]
-    with pytest.raises(RunError, match="1 runs were given to be recorded, 1 of them unfinished"):
+    with pytest.raises(RunError, match=r"must be finished, .* got 1 runs .* 1 of them unfinished"):
         write_recorded(runs, tmp_path / "out", "", [])
     assert not (tmp_path / "out").exists()
 
@@ -70,7 +70,7 @@ def test_what_is_not_finished_is_not_recorded(write_run, tmp_path):
         (MANIFEST, '{"format": Infinity}', "recorded.json is no record of a sweep"),
         (MANIFEST, '{"format": 1, "recipe": 5, "environment": [], "runs": 3}', "recorded.json is no record of a sweep"),
         (ROWS, '{"run": "random-0"}\n', "rows.jsonl, line 1 lacks the field"),
-        (ROWS, "nothing\n", "rows.jsonl, line 1 is no JSON"),
+        (ROWS, "nothing\n", "rows.jsonl line 1 is damaged"),
     ],
 )
 def test_damage_is_named(recorded, file, text, message):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 
 from lossrank.errors import listed
 from lossrank.exchange import Answers, Given
 from lossrank.ledger import Ledger, SampleId
-from lossrank.names import spellings
 from lossrank.project.layout import Layout
+from lossrank.project.matching import climbs
 
 __all__ = ["Refusals", "SortedOut", "sorted_out"]
 
@@ -48,22 +47,23 @@ def digests_of(answers: Answers, layout: Layout, ledger: Ledger) -> dict[SampleI
         DataError: the pictures' folder is gone.
     """
     layout.require_pictures()
-    return layout.digests(ledger.added(_spellings(answers)))
+    return layout.digests(ledger.added({given.sample for given in answers.given}))
 
 
 def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger, allowed: Refusals) -> SortedOut:
-    """Look at every answer. Ids are taken as they stand, or, if nobody knows them so, with `\\` and `./` made plain.
+    """Look at every answer.
 
     Args:
+        answers: with the project's own ids where they have one, see `matching.matched`.
         digests: of the pictures as they are now, see `digests_of`.
     """
-    ids = _spellings(answers)
+    ids = {given.sample for given in answers.given}
     added, asked, retired = ledger.added(ids), ledger.asked(ids=ids), ledger.retired(ids)
     current, first = ledger.labelled(ids=ids), ledger.first_answers(ids)
     found = SortedOut()
     if answers.broken:
         found.trouble["could not be understood"] = list(answers.broken)
-    one = _one_each(answers, added, found)
+    one = _one_each(answers, found)
     moved = {i for i, digest in ledger.digests(ids).items() if digests.get(i) != digest}
 
     def other(given: Given) -> bool:
@@ -73,7 +73,7 @@ def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger
         return other(given) and first[given.sample] == given.answer and not allowed.other
 
     tests: tuple[tuple[str, Callable[[Given], bool]], ...] = (
-        ("have ids that climb out of the folder", lambda g: g.sample not in added and _climbs(g.sample)),
+        ("have ids that climb out of the folder", lambda g: g.sample not in added and climbs(g.sample)),
         ("have ids that the project does not know", lambda g: g.sample not in added),
         (
             "are about samples never asked (--allow_unasked takes them)",
@@ -101,23 +101,12 @@ def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger
     return found
 
 
-def _spellings(answers: Answers) -> set[SampleId]:
-    """Every id as it stands, in its plain form, and each of them with its letters composed in either way."""
-    return {spelling for given in answers.given for spelling in _ways(given.sample)}
-
-
-def _ways(sample: SampleId) -> tuple[SampleId, ...]:
-    return (*spellings(sample), *spellings(_plain(sample)))
-
-
-def _one_each(answers: Answers, added: set[SampleId], found: SortedOut) -> dict[SampleId, Given]:
+def _one_each(answers: Answers, found: SortedOut) -> dict[SampleId, Given]:
     """One answer for each sample; samples with two different ones are trouble."""
     one: dict[SampleId, Given] = {}
     twice: dict[SampleId, str] = {}
     for given in answers.given:
-        sample = next((way for way in _ways(given.sample) if way in added), given.sample)
-        given = replace(given, sample=sample)
-        before = one.setdefault(sample, given)
+        sample, before = given.sample, one.setdefault(given.sample, given)
         if (before.answer, before.skipped is None) != (given.answer, given.skipped is None):
             twice[sample] = f"{sample} ({before.where}: {_words(before)}; {given.where}: {_words(given)})"
     if twice:
@@ -127,12 +116,3 @@ def _one_each(answers: Answers, added: set[SampleId], found: SortedOut) -> dict[
 
 def _words(given: Given) -> str:
     return "skipped" if given.skipped is not None else repr(given.answer)
-
-
-def _plain(sample: SampleId) -> SampleId:
-    return PurePosixPath(sample.replace("\\", "/")).as_posix()
-
-
-def _climbs(sample: SampleId) -> bool:
-    plain = sample.replace("\\", "/")
-    return plain.startswith("/") or plain[1:3] == ":/" or ".." in PurePosixPath(plain).parts

@@ -17,7 +17,7 @@ from lossrank.exchange import Answers
 from lossrank.ledger import Ledger, SampleId
 from lossrank.names import NameIndex
 
-__all__ = ["matched"]
+__all__ = ["climbs", "matched"]
 
 PREFIXES = (
     "images/default/",
@@ -46,6 +46,16 @@ def matched(answers: Answers, ledger: Ledger) -> Answers:
     return result
 
 
+def climbs(sample: SampleId) -> bool:
+    """Whether an id names a path outside of the pictures' folder."""
+    plain = _plain(sample)
+    return plain.startswith("/") or plain[1:3] == ":/" or ".." in plain.split("/")
+
+
+def _plain(sample: SampleId) -> SampleId:
+    return PurePosixPath(sample.replace("\\", "/")).as_posix()
+
+
 def _match(
     strange: Iterable[SampleId], known: set[SampleId], pictures: set[SampleId]
 ) -> tuple[dict[SampleId, SampleId], dict[SampleId, str]]:
@@ -55,12 +65,12 @@ def _match(
     refused: dict[SampleId, str] = {}
     rest: list[SampleId] = []
     for sample in sorted(strange):
-        plain = PurePosixPath(sample.replace("\\", "/")).as_posix()
+        plain = _plain(sample)
         ways = [plain, *(plain.removeprefix(prefix) for prefix in PREFIXES if plain.startswith(prefix))]
         picture = next(filter(None, map(index.find, ways)), None)
         if picture is not None:
             found[sample] = picture
-        elif not plain.startswith("/") and ".." not in plain.split("/") and plain[1:3] != ":/":
+        elif not climbs(sample):
             rest.append(sample)
     _drop_one_beginning([sample for sample in rest if "/" in sample], index, found)
     _find_without_folder([sample for sample in rest if "/" not in sample], pictures, found, refused)

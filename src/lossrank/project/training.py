@@ -9,12 +9,13 @@ import time
 from collections import Counter
 from typing import Any
 
-from lossrank.checkpoint import FOLDS, restore, save_checkpoint
+from lossrank.checkpoint import FOLDS, save_checkpoint
 from lossrank.collect import Measurement, View, measure
 from lossrank.experiment import Learner, learn, look, start
 from lossrank.folder import append_line, environment, write_atomic
 from lossrank.health import Evidence
 from lossrank.project.table import Table
+from lossrank.restore import restore
 from lossrank.rounds import evidence
 from lossrank.runs import weights_of
 from lossrank.shown import shown

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lossrank.errors import ConfigError, RunError, listed
-from lossrank.parsing import read_yaml_mapping
-from lossrank.regular import read_file
+from lossrank.parsing import read_json_object, read_yaml_mapping
 from lossrank.report.lines import read_objects, run_of
 from lossrank.report.recorded import MANIFEST, read_recorded
 from lossrank.report.rows import Run, ordered
@@ -108,7 +106,6 @@ def _recipe(path: Path) -> dict[str, Any]:
 def _environment(path: Path) -> dict[str, Any]:
     """Empty where the run did not get as far as writing it."""
     try:
-        environment = json.loads(read_file(path))
-    except (OSError, ValueError):
+        return read_json_object(path)
+    except RunError:
         return {}
-    return environment if isinstance(environment, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.errors import RunError
-from lossrank.parsing import MALFORMED
-from lossrank.regular import read_file
+from lossrank.parsing import MALFORMED, read_rows
 from lossrank.report.rows import MetricInfo, Ranked, Row, Run, visible
 
 __all__ = ["Line", "read_objects", "run_of"]
@@ -51,23 +49,7 @@ def read_objects(path: Path) -> list[Line]:
     Raises:
         RunError: the file cannot be read, or a line is no JSON object; a file that is not there has no line.
     """
-    try:
-        data = read_file(path)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error}") from None
-    texts = data.decode("utf-8", "replace").split("\n")[:-1]
-    found: list[Line] = []
-    for number, text in enumerate(texts, start=1):
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            raise RunError(f"{path}, line {number} is no JSON; only the last line may be cut short") from None
-        if not isinstance(line, dict):
-            raise RunError(f"{path}, line {number} holds {type(line).__name__}; a round is a JSON object")
-        found.append((number, line))
-    return found
+    return list(enumerate(read_rows(path), 1))
 
 
 def _check_rounds(path: Path, rows: Sequence[Row]) -> None:

@@ -16,8 +16,7 @@ from typing import Any
 
 from lossrank.errors import RunError
 from lossrank.folder import write_atomic
-from lossrank.parsing import MALFORMED
-from lossrank.regular import read_file
+from lossrank.parsing import MALFORMED, read_json_object
 from lossrank.report.lines import Line, read_objects, run_of
 from lossrank.report.rows import Run
 
@@ -93,13 +92,13 @@ def facts_of(folder: Path) -> dict[str, Any]:
     """What `recorded.json` says; errors as `read_recorded`."""
     path = folder / MANIFEST
     try:
-        facts = json.loads(read_file(path))
+        facts = read_json_object(path)
         version = int(facts["format"])
-    except (OSError, *MALFORMED) as error:
+    except (RunError, *MALFORMED) as error:
         raise RunError(f"{path} is no record of a sweep: {error!r}") from None
     if version > FORMAT:
         raise RunError(f"{path} has format {version}; this version of lossrank reads up to {FORMAT}")
-    return dict(facts)
+    return facts
 
 
 def _shared(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
