@@ -110,10 +110,10 @@ class LossPredictor(Scoring):
             ConfigError: no forward pass, another batch or model, a reduced loss, or no telling which pass it is of.
             TrainingError: on the CPU, a loss or a feature is not finite.
         """
-        done, target = self._matched(per_sample_loss)
+        done, features, target = self._matched(per_sample_loss)
         with learning(target.device):
-            features = [ordinary(one).detach() for one in self._features(done)]
-            self._made_for(done)
+            features = [ordinary(one).detach() for one in features]
+            self._made_for(done, features)
             self.zero_grad()
             loss, finite = self._ranking_loss(done, features, target)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -130,12 +130,12 @@ class LossPredictor(Scoring):
             ConfigError: as `step`, or the gradient cannot reach the model.
             TrainingError: as `step`.
         """
-        done, target = self._matched(per_sample_loss)
+        done, features, target = self._matched(per_sample_loss)
         if not self.stop_gradient:
             self._check_graph(done)
         with learning(target.device):
-            features = [ordinary(one) for one in self._features(done)]
-            self._made_for(done)
+            features = [ordinary(one) for one in features]
+            self._made_for(done, features)
             loss, _ = self._ranking_loss(done, features, target)
         loss.register_hook(self._note_scale)  # type: ignore[no-untyped-call]
         return loss
@@ -225,9 +225,12 @@ class LossPredictor(Scoring):
             inputs, targets = inputs_and_targets(batch)
             outputs = self._look(inputs)
             done = self._latest()
+            found = self._features(done)
             with evaluating(self.model):
-                losses.append(self._checked(loss_fn(outputs, placed(targets, self.model)), done))
-            features.append([one.detach() for one in self._features(done)])
+                per_sample_loss = loss_fn(outputs, placed(targets, self.model))
+            self._check_shape(per_sample_loss, done, found)
+            losses.append(self._checked(per_sample_loss, found))
+            features.append([one.detach() for one in found])
             if self.summary:
                 summaries.append(given(done))
         if not losses:
@@ -260,28 +263,27 @@ class LossPredictor(Scoring):
         self._modules["head"], self._optimizer = head, None
         return value
 
-    def _matched(self, per_sample_loss: Any) -> tuple[ForwardPass, Tensor]:
-        """The forward pass that the losses are of, and the losses, detached."""
+    def _matched(self, per_sample_loss: Any) -> tuple[ForwardPass, list[Tensor], Tensor]:
+        """The forward pass that the losses are of, its features, and the losses, detached."""
         passes, per_sample_loss = self.extractor.passes(), torch.as_tensor(per_sample_loss)
         done = match(per_sample_loss, passes, self.extractor.key)
-        self._check_shape(per_sample_loss, done)
+        features = self._features(done)
+        self._check_shape(per_sample_loss, done, features)
         for one in passes:
             one.used = one.used or one.number <= done.number
-        return done, self._checked(per_sample_loss, done)
+        return done, features, self._checked(per_sample_loss, features)
 
-    def _check_shape(self, per_sample_loss: Tensor, done: ForwardPass) -> None:
-        features = self._features(done)
+    def _check_shape(self, per_sample_loss: Tensor, done: ForwardPass, features: Sequence[Tensor]) -> None:
         expected = len(features[0] if features else given(done))
         if per_sample_loss.ndim != 1 or len(per_sample_loss) != expected:
             hint = '; a loss with reduction="none" gives one value per sample' if per_sample_loss.ndim == 0 else ""
             shape = list(per_sample_loss.shape)
             raise ConfigError(f"the per-sample loss has shape {shape}; expected [{expected}]{hint}")
 
-    def _checked(self, per_sample_loss: Tensor, done: ForwardPass) -> Tensor:
+    def _checked(self, per_sample_loss: Tensor, features: Sequence[Tensor]) -> Tensor:
         """The losses, detached; they and the features are finite, where looking costs nothing."""
-        self._check_shape(per_sample_loss, done)
         with torch.inference_mode(False):
             target = ordinary(per_sample_loss).detach().float()
         guards.check_losses(target)
-        guards.check_features(self._features(done), self.extractor.layers)
+        guards.check_features(features, self.extractor.layers)
         return target

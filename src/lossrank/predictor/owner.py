@@ -82,7 +82,8 @@ class Owner(nn.Module):
     def head(self) -> Head:
         """The net that predicts; made from the widths that the latest forward pass showed."""
         if self._modules["head"] is None:
-            self._made_for(self._latest())
+            done = self._latest()
+            self._made_for(done, self._features(done))
         return self._modules["head"]  # type: ignore[return-value]
 
     @property
@@ -94,10 +95,6 @@ class Owner(nn.Module):
     def summary(self) -> Summary | None:
         """What turns outputs into a second input."""
         return self._reading.summary if self._reading else None
-
-    @property
-    def _kept_summary(self) -> Tensor | None:
-        return self.extractor.latest.summary if self.extractor.latest else None
 
     @property
     def optimizer(self) -> Optimizer:
@@ -149,9 +146,8 @@ class Owner(nn.Module):
     def _features(self, done: ForwardPass) -> list[Tensor]:
         return done.features(self.extractor.layers, self.extractor.call)
 
-    def _made_for(self, done: ForwardPass) -> Head:
+    def _made_for(self, done: ForwardPass, features: Sequence[Tensor]) -> Head:
         """The head, on the device of the features of this pass."""
-        features = self._features(done)
         device = (features[0] if features else given(done)).device
         head = self._modules["head"]
         if head is None:

@@ -43,7 +43,7 @@ class Scoring(Owner):
         """[batch] predicted loss of the samples in the latest forward pass; float64 where its hints are."""
         done = self._latest()
         features = [one.detach() for one in self._features(done)]
-        head = self._made_for(done)
+        head = self._made_for(done, features)
         if not getattr(head, "learned", True):
             self._early()
         device = features[0].device if features else given(done).device

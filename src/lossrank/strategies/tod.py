@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lossrank.attached import evaluating
 from lossrank.errors import StrategyError
 from lossrank.pool import Batch
+from lossrank.predictor import evaluating
 from lossrank.signals import Signals
 from lossrank.strategies.base import Scene
 from lossrank.strategies.ranked import Ranked

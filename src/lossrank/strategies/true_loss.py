@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from lossrank.attached import evaluating
 from lossrank.errors import DataError, StrategyError
+from lossrank.predictor import evaluating
 from lossrank.signals import Signals
 from lossrank.strategies.base import Scene
 from lossrank.strategies.ranked import Ranked

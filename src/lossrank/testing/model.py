@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossrank.attached import evaluating
 from lossrank.errors import listed
-from lossrank.predictor import FeatureExtractor, global_average_pool
+from lossrank.predictor import FeatureExtractor, evaluating, global_average_pool
 from lossrank.testing.demands import attempt, demand
 
 __all__ = ["check_model", "last_tap", "taps"]
