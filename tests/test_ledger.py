@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lossrank.ledger
+import lossrank.ledger_writer
 from lossrank.errors import LedgerError
 from lossrank.ledger import Choice, Ledger
 
@@ -200,7 +200,7 @@ def test_commands_that_follow_within_one_microsecond_are_two(ledger: Ledger, mon
         def now(cls, tz: tzinfo | None = None) -> Still:
             return cls(2026, 1, 1, tzinfo=tz)
 
-    monkeypatch.setattr(lossrank.ledger, "datetime", Still)
+    monkeypatch.setattr(lossrank.ledger_writer, "datetime", Still)
     ledger.ask(0, [("a", None), ("b", None)], "initial")
     ledger.answer({"a": 1}, "file")
     ledger.answer({"b": 1}, "file")
@@ -361,3 +361,34 @@ def test_it_agrees_with_plain_sets_and_dicts(tmp_path_factory: pytest.TempPathFa
         assert ledger.labelled() == answers
         assert list(ledger.labelled()) == [i for i in asked if i in answers]
         assert set(ledger.retired()) == retired
+
+
+def test_the_count_of_open_questions_agrees_with_the_list(ledger: Ledger) -> None:
+    """After each step, with single events and whole commands taken back in turns."""
+    ids = [f"{number:02d}" for number in range(12)]
+    steps: list[Callable[[], object]] = [
+        lambda: ledger.add([*ids, "never"], "init"),
+        lambda: ledger.ask(None, [(i, None) for i in ids], "random"),
+        lambda: ledger.skip(ids[:4], "dark"),
+        lambda: ledger.answer(dict.fromkeys(ids[2:8], "cat"), "ann"),
+        lambda: ledger.retire([ids[0], ids[2], ids[9], "never"], "not ours"),
+        lambda: ledger.undo([ids[2], ids[3]], "ann"),
+        lambda: ledger.undo(None, "ann"),
+        lambda: ledger.undo(None, "ann"),
+        lambda: ledger.answer({ids[3]: "dog", ids[11]: "dog"}, "bob"),
+        lambda: ledger.undo([ids[0]], "ann"),
+        lambda: ledger.undo(None, "bob"),
+        lambda: ledger.undo(None, "bob"),
+    ]
+    for step in steps:
+        step()
+        retired, skipped, labelled = ledger.retired(), ledger.skipped(), ledger.labelled()
+        closed = retired.keys() | skipped.keys() | labelled.keys()
+        assert ledger.open_questions() == tuple(i for i in ids if i in ledger.asked() and i not in closed)
+        assert ledger.count_open() == len(ledger.open_questions())
+        assert (ledger.counts().get("answer", 0), ledger.counts().get("retire", 0)) == (len(labelled), len(retired))
+        assert {sample: answer for sample, answer, _, _ in ledger.answered()} == labelled
+        assert ledger.labelled(ids=ids) == labelled, "read by sample and by scan"
+        assert ledger.retired([*ids, "never"]) == retired
+        assert ledger.skipped(ids) == skipped
+    assert ledger.count_open() == 12

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from lossrank import ledger_integrity
+from lossrank import ledger_integrity, ledger_writer
 from lossrank.errors import LedgerError
 from lossrank.ledger import Ledger
-from lossrank.ledger_integrity import unchanged
+from lossrank.ledger_format import checksum
+from lossrank.ledger_integrity import verified_events
 
 
 @pytest.fixture
@@ -76,20 +77,94 @@ def test_a_damaged_event_is_named_with_the_way_out(path: Path) -> None:
         Ledger.open(path)
 
 
-def test_the_checksum_of_the_file_spares_that_of_each_event(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def checked(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the events that an open compares with their checksums; every ledger has one of its file."""
+    numbers: list[int] = []
+
+    def noting(event: tuple[Any, ...]) -> int:
+        numbers.append(event[0])
+        return checksum(event)
+
     monkeypatch.setattr(ledger_integrity, "LEAST", 1)
-    assert not unchanged(path)
+    monkeypatch.setattr(ledger_integrity, "MARGIN", 0)
+    monkeypatch.setattr(ledger_integrity, "checksum", noting)
+    return numbers
+
+
+def test_the_checksum_of_the_file_spares_that_of_each_event(path: Path, checked: list[int]) -> None:
+    assert verified_events(path) is None
     with Ledger.open(path) as ledger:
         ledger.answer({"19.png": "cat"}, "ann")
-    assert unchanged(path)
+    last = checked[-1] + 1
+    assert verified_events(path) == last
+    checked.clear()
     with Ledger.open(path) as reader:
         assert reader.labelled()["19.png"] == "cat"
-    assert unchanged(path), "a reader leaves the file as it is"
+    assert not checked
+    assert verified_events(path) == last, "a reader leaves the file as it is"
     data = path.read_bytes()
     path.write_bytes(data.replace(b'"cat"', b'"car"', 1))
-    assert not unchanged(path)
+    assert verified_events(path) is None
     with pytest.raises(LedgerError, match="is not as it was written"):
         Ledger.open(path)
+
+
+def test_while_a_writer_has_the_ledger_open_only_the_events_of_its_log_are_checked(
+    path: Path, checked: list[int]
+) -> None:
+    Ledger.open(path).close()
+    last = checked[-1]
+    with Ledger.open(path) as writer:
+        for number, sample in enumerate(("17.png", "18.png", "19.png"), 1):
+            writer.answer({sample: "cat"}, "ann")
+            checked.clear()
+            with Ledger.open(path) as reader:
+                assert reader.labelled()[sample] == "cat"
+            assert checked == list(range(last + 1, last + number + 1))
+            assert verified_events(path) == last, "the file keeps its bytes until the writer closes it"
+    assert verified_events(path) == last + 3
+
+
+def test_a_damaged_event_in_the_log_of_a_writer_is_found(path: Path, checked: list[int]) -> None:
+    Ledger.open(path).close()
+    with Ledger.open(path) as writer:
+        writer.answer({"19.png": "cat"}, "eve")
+        log = path.with_name("ledger.sqlite-wal")
+        data = log.read_bytes()
+        assert data.count(b'"cat"eve') == 1
+        log.write_bytes(data.replace(b'"cat"eve', b'"car"eve'))
+        with pytest.raises(LedgerError, match="is not as it was written"):
+            Ledger.open(path)
+        log.write_bytes(data)
+
+
+def test_after_a_killed_writer_only_the_events_of_its_log_are_checked(
+    path: Path, tmp_path: Path, checked: list[int]
+) -> None:
+    Ledger.open(path).close()
+    last, killed = checked[-1], tmp_path / "killed"
+    killed.mkdir()
+    with Ledger.open(path) as ledger:
+        ledger.answer({"19.png": "cat"}, "ann")
+        for file in tmp_path.glob("ledger.sqlite*"):
+            shutil.copyfile(file, killed / file.name)
+    checked.clear()
+    for events in ([last + 1], []):
+        with Ledger.open(killed / path.name) as reader:
+            assert reader.labelled()["19.png"] == "cat"
+        assert checked == events
+        checked.clear()
+
+
+def test_a_long_log_is_merged_while_the_writer_has_the_ledger_open(
+    path: Path, checked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_writer, "LOG_LIMIT", 1)
+    with Ledger.open(path) as writer:
+        writer.answer({"19.png": "cat"}, "ann")
+        assert verified_events(path) == checked[-1] + 1
+        assert not path.with_name("ledger.sqlite-wal").stat().st_size
 
 
 @pytest.mark.parametrize("content", [None, b""], ids=["missing", "empty"])

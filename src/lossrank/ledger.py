@@ -11,34 +11,26 @@ consecutive numbers and one time, which no neighbouring command shares.
 from __future__ import annotations
 
 import json
-import math
-import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lossrank.errors import LedgerError, listed
 from lossrank.ledger_events import Choice, Correction, Event, Kind, SampleId
-from lossrank.ledger_file import Opened, open_file
-from lossrank.ledger_format import INSERT, UNDOABLE, checksum
-from lossrank.ledger_integrity import note_checksum
-from lossrank.ledger_reader import MARKS, LedgerReader, Undone
+from lossrank.ledger_file import open_file
+from lossrank.ledger_format import UNDOABLE
+from lossrank.ledger_history import Undone
+from lossrank.ledger_queries import MARKS
+from lossrank.ledger_writer import LedgerWriter
 from lossrank.requirements import require_choices, require_strings
 
 __all__ = ["Choice", "Correction", "Event", "Kind", "Ledger", "SampleId"]
 
 
-class Ledger(LedgerReader):
+class Ledger(LedgerWriter):
     """Questions and answers of one run or project. Every method that writes is one transaction."""
-
-    def __init__(self, opened: Opened, path: Path) -> None:
-        super().__init__(opened.connection, path)
-        self._opened = opened
-        self._now, self._wrote = "", False
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> Ledger:
@@ -59,20 +51,6 @@ class Ledger(LedgerReader):
                 "again"
             )
         return cls(open_file(path), path)
-
-    def close(self) -> None:
-        """Close the file. Nothing is pending: every write was complete when it returned."""
-        if self._wrote:
-            note_checksum(self._connection, self.path)
-        self._opened.close()
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def together(self) -> AbstractContextManager[None]:
         """Several calls as one command: all of them are kept, or none."""
@@ -241,64 +219,6 @@ class Ledger(LedgerReader):
             new = dict.fromkeys(sample for sample in ids if sample not in retired)
             self._append(("retire", sample, None, None, None, None, reason) for sample in new)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction, or part of the open one; an error takes all of it back, and what was there before stays."""
-        if self._connection.in_transaction:
-            yield
-            return
-        if self._opened.read_only is not None:
-            raise LedgerError(f"{self.path} can only be read: {self._opened.read_only}")
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._now = self._time_of_command()
-            yield
-            self._connection.execute("COMMIT")
-            self._wrote = True
-        except sqlite3.Error as error:
-            self._take_back()
-            raise LedgerError(
-                f"{self.path} could not be written: {error}. Everything written before is safe; nothing of this "
-                "call was kept"
-            ) from error
-        except UnicodeEncodeError as error:
-            self._take_back()
-            raise LedgerError(f"{error.object!a} is not UTF-8; nothing of this call was kept") from error
-        except BaseException:
-            self._take_back()
-            raise
-
-    def _take_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def _time_of_command(self) -> str:
-        """Now, or a microsecond later if the latest command has that time already."""
-        now, latest = datetime.now(UTC), self._rows("SELECT time FROM event ORDER BY number DESC LIMIT 1")
-        time = now.isoformat(timespec="microseconds")
-        if latest and latest[0][0] == time:
-            time = (now + timedelta(microseconds=1)).isoformat(timespec="microseconds")
-        return time
-
-    def _next_number(self) -> int:
-        ((last,),) = self._rows("SELECT IFNULL(MAX(number), 0) FROM event")
-        return int(last) + 1
-
-    def _append(self, events: Iterable[tuple[Any, ...]]) -> None:
-        first = self._next_number()
-        self._insert(
-            (number, self._now, kind, sample, batch, rank, _plain(score), value, None, None, source)
-            for number, (kind, sample, batch, rank, score, value, source) in enumerate(events, first)
-        )
-
-    def _insert(self, events: Iterable[tuple[Any, ...]]) -> None:
-        self._connection.executemany(INSERT, ((*event, checksum(event)) for event in events))
-
     def _refuse(self, found: Iterable[SampleId], what: str) -> None:
         if names := sorted(found):
             raise LedgerError(f"{len(names)} samples {what}: {listed(names)}")
-
-
-def _plain(score: float | None) -> float | None:
-    """The score as SQLite gives it back: no NaN, no negative zero."""
-    return None if score is None or math.isnan(score) else float(score) + 0.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lossrank.errors import LedgerError
 from lossrank.ledger_format import FORMAT, migrate
-from lossrank.ledger_integrity import check_events, unchanged
+from lossrank.ledger_integrity import check_events, log_size, verified_events
 
 __all__ = ["Opened", "open_file"]
 
@@ -31,6 +31,10 @@ class Opened:
     connection: sqlite3.Connection
     read_only: str | None = None
     """Why nothing can be written; None where it can."""
+    verified: int | None = None
+    """The number of the last event in the file where its checksum agreed; None where each event was checked."""
+    pending: bool = False
+    """Whether the write-ahead log held events."""
     copy: tempfile.TemporaryDirectory[str] | None = None
     """What the connection reads in place of a file that cannot be opened where it is."""
 
@@ -47,7 +51,7 @@ def open_file(path: Path) -> Opened:
     Raises:
         LedgerError: it is damaged, no ledger, of a newer version, or cannot be opened.
     """
-    intact = unchanged(path)
+    verified, pending = verified_events(path), log_size(path) > 0
     try:
         try:
             opened = Opened(_connected(path, path))
@@ -56,9 +60,10 @@ def open_file(path: Path) -> Opened:
             if reason is None or not path.exists():
                 raise
             opened = _to_read(path, reason)
-        if not intact:
+        opened.verified, opened.pending = verified, pending
+        if pending or verified is None:
             try:
-                check_events(opened.connection, path)
+                check_events(opened.connection, path, verified)
             except BaseException:
                 opened.close()
                 raise
@@ -72,6 +77,7 @@ def _connected(file: Path | str, path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # `merge_log` renews the checksum with the file
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
             raise LedgerError(f"{path} has format {version}, from a newer lossrank; this one reads up to {FORMAT}")
@@ -85,18 +91,17 @@ def _connected(file: Path | str, path: Path) -> sqlite3.Connection:
 
 def _to_read(path: Path, reason: str) -> Opened:
     """The file as it lies, where nothing is pending beside it; else a copy, into which SQLite merges what is."""
-    wal = path.with_name(path.name + "-wal")
-    if not (wal.exists() and wal.stat().st_size):
+    if not log_size(path):
         try:
             return Opened(_connected(f"{path.resolve().as_uri()}?immutable=1", path), reason)
         except sqlite3.OperationalError:
             pass  # of an older format, which is brought up in the copy
     copy = tempfile.TemporaryDirectory(prefix="lossrank-ledger-")
     try:
-        for file in (path, wal):
+        for file in (path, path.with_name(path.name + "-wal")):
             if file.exists():
                 shutil.copyfile(file, Path(copy.name, file.name))
-        return Opened(_connected(Path(copy.name, path.name), path), reason, copy)
+        return Opened(_connected(Path(copy.name, path.name), path), reason, copy=copy)
     except BaseException:
         copy.cleanup()
         raise

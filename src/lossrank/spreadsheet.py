@@ -18,6 +18,8 @@ __all__ = ["NUMBER", "csv_text", "plain", "safe"]
 FORMULA = re.compile("^'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """A number with a decimal point, which `csv_rows` reads."""
+MARKS = frozenset("'=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What a text begins with that `FORMULA` may match: looked at first, because most cells begin otherwise."""
 
 
 def csv_text(rows: Iterable[Sequence[Any]], delimiter: str = ",") -> str:
@@ -31,7 +33,7 @@ def csv_text(rows: Iterable[Sequence[Any]], delimiter: str = ",") -> str:
 
 def safe(text: str) -> str:
     """The text with an apostrophe before it if a spreadsheet would take it for a formula. Numbers are none."""
-    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
+    return f"'{text}" if text[:1] in MARKS and FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def plain(cell: str) -> str:

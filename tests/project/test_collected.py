@@ -37,7 +37,7 @@ def project_of(folder: Path, task: str, ids: list[str] = IDS, name: str = "proje
 
 def state(project: Project) -> tuple[Any, Any, Any]:
     ledger = project.ledger
-    return ledger.labelled(), ledger.skipped(), {e.sample: e.source for e in ledger.standing() if e.kind != "skip"}
+    return ledger.labelled(), ledger.skipped(), {sample: source for sample, _, source, _ in ledger.answered()}
 
 
 @pytest.mark.parametrize(("task", "name"), [(t, n) for t in TASKS for n in ("a.csv", "a.jsonl", FORMATS[t])])

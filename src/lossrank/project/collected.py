@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lossrank.errors import DataError, LossrankError
 from lossrank.exchange import Given, Vocabulary, format_of, read_answers
-from lossrank.ledger import Event, Ledger, SampleId
+from lossrank.ledger import Ledger
 from lossrank.outputs import free_name
 
 __all__ = ["collected", "refuse_other_answers"]
@@ -20,16 +20,10 @@ def collected(ledger: Ledger) -> list[Given]:
     Of a corrected answer the correction counts, with its source and time. A ledger keeps the reason of a skip and not
     who skipped.
     """
-    events: dict[SampleId, Event] = {}
-    skips: dict[SampleId, Event] = {}
-    for event in ledger.standing():
-        (skips if event.kind == "skip" else events)[event.sample] = event
-    answers = [
-        Given(sample, answer, WHERE, None, events[sample].source, events[sample].time)
-        for sample, answer in ledger.labelled().items()
-    ]
+    answers = [Given(sample, answer, WHERE, None, source, time) for sample, answer, source, time in ledger.answered()]
+    times = ledger.skip_times()
     return answers + [
-        Given(sample, None, WHERE, reason, None, skips[sample].time) for sample, reason in ledger.skipped().items()
+        Given(sample, None, WHERE, reason, None, times[sample]) for sample, reason in ledger.skipped().items()
     ]
 
 

@@ -64,9 +64,9 @@ def status_of(layout: Layout, ledger: Ledger) -> Status:
     """Read it all; nothing is written, no picture is looked at."""
     counts, retired, skipped = ledger.counts(), ledger.retired(), ledger.skipped()
     rounds = layout.rounds()
-    open_questions = len(ledger.open_questions())
+    open_questions = ledger.count_open()
     never_asked = counts.get("add", 0) - counts.get("ask", 0) - len(retired.keys() - ledger.asked(ids=retired))
-    answered_and_retired = retired.keys() & ledger.first_answers().keys() if retired else ()
+    answered_and_retired = retired.keys() & ledger.first_answers(retired).keys() if retired else ()
     labelled = counts.get("answer", 0) - len(answered_and_retired)
     unreadable = {i: _damage(why) for i, why in retired.items() if why.startswith(UNREADABLE)}
     forecast = forecast_of(rounds)

@@ -12,7 +12,7 @@ from lossrank.console import percentile, printable
 from lossrank.errors import listed
 from lossrank.exchange import Question
 from lossrank.ledger_events import Event
-from lossrank.ledger_reader import kinds_of
+from lossrank.ledger_history import kinds_of
 from lossrank.project.status import Forecast, Status
 
 __all__ = ["SHOWN", "counts", "expected", "left_out", "one_line", "questions_table", "rounds_table", "taken_back"]
