@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from PIL.Image import Image
@@ -105,7 +106,7 @@ def run_recipe(recipe: Recipe, out: Path) -> int:
 
         run(recipe, out, experiment, Watcher(on_stage, on_epoch, on_row, on_note))
     console.print("Everything is in", bold(out))
-    console.print(f"A page about it: lossrank report {out}")
+    console.print(f"A page about it: lossrank report {quote(str(out))}")
     return 0
 
 
@@ -144,7 +145,7 @@ def run_sweep(
     with Live(console=console, refresh_per_second=2) as live:
         failed = sweep(work, jobs, lambda progress: live.update(sweep_table(progress)))
     console.print("Everything is in", bold(out))
-    console.print(f"A comparison of the runs: lossrank compare {out}")
+    console.print(f"A comparison of the runs: lossrank compare {quote(str(out))}")
     return _report_failures(failed) if failed else 0
 
 

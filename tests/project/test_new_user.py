@@ -113,6 +113,24 @@ def test_undo_says_how_many_of_each_kind_and_from_which_file(
     assert "Taken back: 15 answers, 1 skip, from done.csv: " in run(capsys, "undo", project.folder)
 
 
+def test_the_next_step_is_by_the_way_that_the_latest_answers_came(
+    labelling: Callable[..., Labelling], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = labelling()
+    project.select()
+    project.answer()
+    shown = " ".join(run(capsys, "status", project.folder).split())
+    assert "Next: choose the next batch: lossrank select" in shown
+    assert "--out NEW_FILE" in shown
+    for source, hint in (("Label Studio, user 2", "label-studio push"), ("ann", None)):
+        with Project.open(project.folder) as opened:
+            sample, answer = opened.ledger.labelled().popitem()
+            opened.revise({sample: "dark" if answer == "grey" else "grey"}, source)
+        shown = " ".join(run(capsys, "status", project.folder).split())
+        assert "NEW_FILE" not in shown
+        assert ("label-studio push" in shown) == (hint is not None)
+
+
 def test_pictures_that_moved_give_one_message_and_move_together_with_the_project(
     labelling: Callable[..., Labelling], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

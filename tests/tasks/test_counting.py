@@ -221,6 +221,11 @@ def test_options_that_make_no_sense() -> None:
     assert isinstance(Counting(lambda draw: Coarse(), ("",), stride=4).model(torch.Generator()), Coarse)
 
 
+def test_a_map_that_sums_to_less_than_nothing_counts_nobody() -> None:
+    (said,) = task().predictions(torch.full((1, 1, 4, 4), -3.0))
+    assert said["count"] == 0
+
+
 def test_form_and_predictions_say_what_is_drawn() -> None:
     assert task().form() == {"kind": "points"}
     maps = torch.zeros(1, 1, 48, 70)

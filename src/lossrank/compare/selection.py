@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from shlex import quote
 
 from lossrank.errors import RunError
 from lossrank.parsing import MALFORMED, read_rows
@@ -20,7 +21,9 @@ def retrained(run: Run) -> Run:
     """
     path = run.folder / SELECTION
     if not path.is_file():
-        raise RunError(f"{run.folder} has no {SELECTION}: `lossrank retrain {run.folder}` trains fresh models")
+        raise RunError(
+            f"{run.folder} has no {SELECTION}: `lossrank retrain {quote(str(run.folder))}` trains fresh models"
+        )
     try:
         found = {row["round"]: row for row in read_rows(path)}
         rows = tuple(
@@ -31,5 +34,7 @@ def retrained(run: Run) -> Run:
             if row.round in found
         )
     except MALFORMED as error:
-        raise RunError(f"{path} is damaged: {error}; remove it and run `lossrank retrain {run.folder}`") from None
+        raise RunError(
+            f"{path} is damaged: {error}; remove it and run `lossrank retrain {quote(str(run.folder))}`"
+        ) from None
     return dataclasses.replace(run, rows=rows)

@@ -15,6 +15,7 @@ from lossrank.strict_json import finite
 __all__ = ["UNREADABLE", "UNREADABLE_STATE", "Forecast", "Status", "status_of"]
 
 ROUNDS_FOR_A_FORECAST = 3
+FILES = (".csv", ".tsv", ".jsonl", ".json")  # of answers; the source of an answer is its file's name if nobody gave one
 UNREADABLE = "cannot be read: "
 """Begins the reason for which a picture that cannot be read is retired."""
 UNREADABLE_STATE = re.compile(rf"^{re.escape(UNREADABLE)}.*?( \[(\d+ bytes, modified at \d+ ns)\])$", re.DOTALL)
@@ -135,5 +136,7 @@ def _next(
         )
     if forecast is not None and forecast.high <= 0:
         return "the next batch is not expected to bring anything: a good moment to stop"
-    then = f", then lossrank label-studio push {where}" if (source or "").startswith("Label Studio") else ""
-    return f"choose the next batch: lossrank select {where}{then}"
+    if (source or "").startswith("Label Studio"):
+        return f"choose the next batch: lossrank select {where}, then lossrank label-studio push {where}"
+    out = " --out NEW_FILE" if (source or "").lower().endswith(FILES) else ""
+    return f"choose the next batch: lossrank select {where}{out}"

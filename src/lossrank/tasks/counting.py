@@ -233,7 +233,7 @@ class Counting(Task):
     def predictions(self, outputs: Tensor) -> list[Any]:
         """`count`, `points` and `density`, heads in each cell of a coarse grid over the whole picture, a list of rows.
 
-        `points` are [x, y] in pixels of the input, the surest first.
+        A sum below 0 is a count of 0. `points` are [x, y] in pixels of the input, the surest first.
         """
         maps = outputs.float() / self.scale
         height, width = maps.shape[2:]
@@ -243,7 +243,7 @@ class Counting(Task):
         grid = F.avg_pool2d(padded, cell)[:, 0] * cell**2
         return [
             {
-                "count": round(count, 2),
+                "count": round(max(0.0, count), 2),
                 "points": [[round(value, 1) for value in point] for point in points.tolist()],
                 "density": [[round(value, 4) for value in row] for row in cells],
             }
