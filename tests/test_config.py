@@ -48,11 +48,22 @@ def test_rounds_count_the_training_with_all_the_labels() -> None:
         ({"budget": {"initial": 50, "final": 40}}, "budget.final must be an integer >= 50, got 40"),
         ({"budget": {"step": 0}}, "budget.step must be an integer >= 1, got 0"),
         ({"train": {"lr": 0.0}}, "train.lr must be a finite number > 0, got 0.0"),
+        ({"train": {"lr": 10**400}}, "a value of the wrong kind"),
+        ({"label_noise": 10**400}, "a value of the wrong kind"),
+        ({"task": None}, "recipe field 'task' must not be null"),
+        ({"model": {"name": None}}, r"recipe field 'model\.name' must not be null"),
+        ({"long_tail": None}, "recipe field 'long_tail' must not be null"),
     ],
 )
 def test_a_bad_recipe_says_what_is_possible(mapping: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         recipe_from(mapping)
+
+
+def test_a_field_with_nothing_behind_it_is_empty(tmp_path: Path) -> None:
+    names = ("strategy_options", "per_strategy", "predictors", "task_options", "train")
+    (tmp_path / "r.yaml").write_text("".join(f"{name}:\n" for name in names) + "model:\n  taps:\n  options:\n")
+    assert load_recipe(tmp_path / "r.yaml") == Recipe()
 
 
 def test_a_missing_or_strange_file_is_named(tmp_path: Path) -> None:

@@ -73,3 +73,24 @@ def test_an_option_that_a_users_function_does_not_take_is_named(function: str) -
 def test_of_a_model_of_ours_name_and_value_of_an_option_are_the_recipes(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="model 'small_cnn' does not take these options"):
         made({"model": {"options": options}})
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+@pytest.mark.parametrize("width", [-1, 0, 0.5, float("nan"), 1e308, 2**32, "wide", None])
+def test_a_size_that_no_layer_can_have_is_the_recipes(width: Any) -> None:
+    recipe = recipe_from({"model": {"name": "small_cnn", "options": {"width": width}}})
+    with pytest.raises(ConfigError, match=r"model 'small_cnn' .*'width'"):
+        build_task(recipe, load_digits(None)).model(torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(name, value) for name in ("hidden", "steps", "lists", "passes") for value in (0, -1, 0.5, None, [])],
+        *[("hint_steps", -1), ("list_size", 1), ("lr", 0.0), ("lr", 10**400), ("dropout", 2), ("weight", float("nan"))],
+        *[("momentum", "much"), ("weight_decay", -1.0), ("detach_after", None)],
+    ],
+)
+def test_a_field_of_the_predictor_out_of_range_is_named(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"predictor\.{field} must be"):
+        build_strategy(recipe_from({"strategy": "lossrank", "predictor": {field: value}}))

@@ -16,7 +16,7 @@ from lossrank.config import ModelRecipe, Recipe
 from lossrank.datasets import DATASETS, ImageData
 from lossrank.datasets.flips import with_flips
 from lossrank.datasets.long_tail import with_long_tail
-from lossrank.errors import ConfigError, unknown_name
+from lossrank.errors import ConfigError, LossrankError, unknown_name
 from lossrank.experiment import Experiment
 from lossrank.frozen import FeaturePool, freeze, frozen_head, frozen_transforms
 from lossrank.kinds import KINDS
@@ -113,9 +113,16 @@ def build_model(recipe: Recipe, data: ImageData) -> Callable[[int, torch.Generat
 
     def make(outputs: int, generator: torch.Generator) -> nn.Module:
         with weights_from(generator):
-            model = _call(factory, f"model {recipe.model.name!r}", classes=outputs, **options)
+            try:
+                model = _call(factory, f"model {recipe.model.name!r}", classes=outputs, **options)
+            except (ArithmeticError, RuntimeError, ValueError) as error:  # of torch, about sizes that no layer can have
+                if isinstance(error, LossrankError) or not _is_ours(factory):
+                    raise
+                raise ConfigError(f"model {recipe.model.name!r} cannot be made with {options}: {error}") from error
         if not isinstance(model, nn.Module):
             raise ConfigError(f"model {recipe.model.name!r} returned a {type(model).__name__}; expected an nn.Module")
+        if recipe.model.name in MODELS and not all(weight.numel() for weight in model.parameters()):
+            raise ConfigError(f"model {recipe.model.name!r} cannot be made with {options}: a layer has no weights")
         if pretrained:
             load_trunk(model, pretrained)
         return model

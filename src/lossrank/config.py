@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
@@ -203,14 +203,16 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
     """A recipe from nested plain values; errors as `load_recipe`."""
-    _check_names(Recipe, mapping, "")
+    mapping = _checked(Recipe, mapping, "")
     for text in _texts(mapping):
         with suppress(yaml.YAMLError):  # what is not YAML stays a text
             check_aliases(text, f"a text in the recipe, {text[:40]!r},")
     parser = _parser()
     try:
         return Recipe(**parser.instantiate(parser.parse_object(dict(mapping))).as_dict())
-    except (ArgumentError, TypeError) as error:
+    except ConfigError:
+        raise
+    except (ArgumentError, OverflowError, TypeError, ValueError) as error:
         raise ConfigError(f"the recipe has a value of the wrong kind: {error}") from None
 
 
@@ -291,13 +293,23 @@ def _texts(value: Any) -> Iterator[str]:
         yield value
 
 
-def _check_names(kind: type, mapping: Any, where: str) -> None:
-    """Refuse a field that does not exist, with the nearest that do; the parser names none."""
+def _checked(kind: type, mapping: Any, where: str) -> dict[str, Any]:
+    """The fields that hold something: in YAML a name with nothing behind it is an empty list or mapping.
+
+    Raises:
+        ConfigError: a field does not exist, with the nearest that do, or is null and must not be; the parser says
+            neither.
+    """
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"recipe field {where!r} is {mapping!r}; it has fields of its own")
-    types = get_type_hints(kind)
+    types, found = get_type_hints(kind), {}
     for name, value in mapping.items():
         if name not in types:
             raise ConfigError(unknown_name("recipe field", f"{where}{name}", [where + known for known in types]))
-        if dataclasses.is_dataclass(types[name]):
-            _check_names(cast(type, types[name]), value, f"{where}{name}.")
+        nested = dataclasses.is_dataclass(types[name])
+        if value is None and (nested or get_origin(types[name]) in (dict, list)):
+            continue
+        if value is None and type(None) not in get_args(types[name]):
+            raise ConfigError(f"recipe field {where + name!r} must not be null")
+        found[name] = _checked(cast(type, types[name]), value, f"{where}{name}.") if nested else value
+    return found

@@ -77,8 +77,8 @@ def require_number(
     Raises:
         error: it is not.
     """
-    number = not isinstance(value, bool | str) and hasattr(value, "__float__") and float(value)
-    if number is False or not math.isfinite(number) or number > most or number < least or (above and number == least):
+    number = _float_of(value)
+    if not math.isfinite(number) or number > most or number < least or (above and number == least):
         low = "" if least == -math.inf else f" {'>' if above else '>='} {least:g}"
         high = "" if most == math.inf else f"{' and' if low else ''} <= {most:g}"
         raise error(f"{name} must be a finite number{low}{high}, got {value!r}")
@@ -94,3 +94,13 @@ def require_share(name: str, value: Any) -> float:
     if isinstance(value, bool | str) or not hasattr(value, "__float__") or not 0 < float(value) < 1:
         raise ConfigError(f"{name} must be a number > 0 and < 1, got {value!r}")
     return float(value)
+
+
+def _float_of(value: Any) -> float:
+    """NaN of what is no number, and of an integer beyond every float."""
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+        return math.nan
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError):
+        return math.nan

@@ -6,6 +6,7 @@ so one strategy serves every task and a choice can be repeated from what was wri
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from lossrank.errors import StrategyError, listed
 from lossrank.ledger import SampleId
 from lossrank.pool import Batch, Pool, Transform
+from lossrank.requirements import require_count, require_number
 from lossrank.runtime import Runtime
 from lossrank.signals import Signals
 from lossrank.tasks.base import Task
@@ -71,6 +73,17 @@ class PredictorPlan:
     """Augmented passes over the labelled set whose losses a fit after training learns from."""
     list_size: int | None = None
     """Length of the ranked lists; None: whatever the batch holds (during) or 64 (after)."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "steps", "lists", "passes"):
+            require_count(f"predictor.{name}", getattr(self, name))
+        require_count("predictor.hint_steps", self.hint_steps, 0)
+        if self.list_size is not None:
+            require_count("predictor.list_size", self.list_size, 2)
+        require_number("predictor.lr", self.lr, 0, above=True)
+        for name, most in (("momentum", math.inf), ("weight_decay", math.inf), ("weight", math.inf), ("dropout", 1.0)):
+            require_number(f"predictor.{name}", getattr(self, name), 0, most)
+        require_number("predictor.detach_after", self.detach_after, 0)
 
 
 @dataclass(frozen=True)
