@@ -361,6 +361,7 @@ def test_it_agrees_with_plain_sets_and_dicts(tmp_path_factory: pytest.TempPathFa
         assert ledger.labelled() == answers
         assert list(ledger.labelled()) == [i for i in asked if i in answers]
         assert set(ledger.retired()) == retired
+        assert ledger.open_questions() == tuple(i for i in asked if i not in {*answers, *retired})
 
 
 def test_the_count_of_open_questions_agrees_with_the_list(ledger: Ledger) -> None:

@@ -143,6 +143,12 @@ def test_undo_is_a_new_entry_that_takes_back_all_answers_of_a_call(project: Proj
         project.undo([IDS[2]])
 
 
+def test_a_question_about_a_retired_picture_is_closed(project: Project) -> None:
+    assert main(["retire", str(project.layout.folder), IDS[1]]) == 0
+    assert [question.sample for question in project.questions()] == [IDS[0], *IDS[2:4]]
+    assert project.status().open == 3
+
+
 def test_strangers_are_not_skipped_or_retired(project: Project) -> None:
     with pytest.raises(LedgerError, match=r"1 samples were never asked and cannot be skipped: sub/h.png"):
         project.skip([IDS[7]], "x")

@@ -57,7 +57,7 @@ def test_losses_and_scores_of_sure_samples_are_right_to_ten_digits() -> None:
     found = scores(SURE, RIGHT)
     for row, gap in enumerate(GAPS):
         for name, value in exactly(gap).items():
-            assert float(found[name][row]) == pytest.approx(value, rel=1e-10), (name, gap)
+            assert float(found[name][row]) == pytest.approx(value, rel=1e-10, abs=0), (name, gap)
             assert value > 0
 
 
