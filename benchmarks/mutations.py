@@ -1,6 +1,6 @@
 """Plants each fault of `benchmarks/mutations/*.toml` in a copy of the source and expects the named tests to fail.
 
-    python benchmarks/mutations.py [--only TEXT]... [--log FILE] [--seconds 300]
+    python benchmarks/mutations.py [--only TEXT]... [--log FILE] [--seconds 300] [--check]
 
 A fault is an exact piece of a source file and what stands in its place. Prints a line for each and exits with 1 if a
 fault was not caught, if its text is no longer in the file, or if its tests fail without it. With `--log`, a result is
@@ -86,9 +86,14 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="faults with this text in what, file or list; repeatable")
     parser.add_argument("--log", type=Path, help="file of results, so that an interrupted call can be continued")
     parser.add_argument("--seconds", type=int, default=300, help="limit for the tests of one fault")
+    parser.add_argument("--check", action="store_true", help="run nothing: whether the texts and tests are still there")
     options = parser.parse_args()
     wanted = options.only or [""]
     faults = [fault for fault in read_faults() if any(map(fault.holds, wanted))]
+    if options.check:
+        lost = [line for fault in faults for line in lost_parts(fault)]
+        print(*lost, f"{len(faults)} planted faults, {len(lost)} of their texts and tests are gone", sep="\n")
+        sys.exit(bool(lost))
     log = Log(options.log)
     FORKS.set_forkserver_preload(IMPORTED_ONCE)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,6 +115,20 @@ def read_faults() -> list[Fault]:
         entries = tomllib.loads(file.read_text(encoding="utf-8"))["fault"]
         found.extend(Fault(**{**entry, "listed": file.name, "tests": tuple(entry["tests"])}) for entry in entries)
     return found
+
+
+def lost_parts(fault: Fault) -> list[str]:
+    """What of a fault the source and the tests no longer have, a line each."""
+    file, lost = ROOT / fault.file, []
+    count = file.read_text(encoding="utf-8").count(fault.old) if file.exists() else 0
+    if count != 1:
+        lost.append(f"{fault.listed}: {fault.what}: its text is {count} times in {fault.file}")
+    for test in fault.tests:
+        path, _, name = test.partition("::")
+        text = (ROOT / path).read_text(encoding="utf-8") if (ROOT / path).exists() else ""
+        if not text or (name and f"def {name.partition('[')[0]}(" not in text):
+            lost.append(f"{fault.listed}: {fault.what}: there is no {test}")
+    return lost
 
 
 def copy_of_the_repository(folder: Path) -> Path:
