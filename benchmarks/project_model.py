@@ -15,7 +15,7 @@ from unittest.mock import patch
 from lossrank import Project, folder
 from lossrank.ledger import Event, Ledger
 
-TAKEN_BACK = ("answer", "revise", "skip", "retire")
+UNASKED = "answered unasked, in"
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,9 @@ def differences(project: Project, plain: Plain) -> list[str]:
             ),
         ),
     }
+    rows = {question["id"] for row in project.layout.batches() for question in row["questions"]}
+    chosen = {sample for sample, asked in plain.asked.items() if not asked.reason.startswith(UNASKED)}
+    pairs["asked without a row"] = (chosen - rows, set())
     return [f"{name}: {now!r} must be {must!r}" for name, (now, must) in pairs.items() if now != must]
 
 

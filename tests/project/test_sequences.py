@@ -30,7 +30,39 @@ def sequences(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def test_a_project_is_what_a_plain_model_says_after_every_step(sequences: ModuleType) -> None:
-    sequences.run_sequences(12, 0)
+    sequences.run_sequences(6, 0)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_project_is_what_a_plain_model_says_through_kills_at_every_instant_of_a_select(
+    sequences: ModuleType, task: str
+) -> None:
+    state = sequences.Sequences()
+    state.begin(task, None, 0)
+    state.change_picture(13, "damaged")
+    state.change_picture(12, "damaged")
+    state.select(False, None, None, 0)
+    state.export_and_fill(0, [0, 1, 5], None, 0)
+    state.retire([0, 9], None)
+    state.hand_in(False, None)
+    state.ingest([("any", 1, 2), ("any", 2, 5), ("any", 0, 1)], 1, (True, False, False, True), "row", None, 0)
+    state.undo(None)
+    state.undo(4)
+    state.ingest([("open", 0, 1), ("open", 1, 2), ("open", 2, 0)], 1, (False, True, True, False), None, None, 0)
+    state.revise([(0, 3), (1, 1)], None, 0)
+    state.edit_strategy(3)
+    for kill in range(10):
+        state.select(True, 2, kill, 7)
+        state.undo(None)
+    state.undo_of([0], 1)
+    state.undo_of([0], None)
+    state.change_picture(13, "other")
+    state.move()
+    state.edit_strategy(0)
+    state.answers_elsewhere(0)
+    state.report()
+    state.lose_weights("cut")
+    state.teardown()
 
 
 def test_a_kill_reaches_each_kind_of_writing(sequences: ModuleType, tmp_path: Path) -> None:
