@@ -3,7 +3,7 @@
     python benchmarks/ledger_size.py                # about a minute
     python benchmarks/ledger_size.py 10000
 
-Exits with 1 if a verb took more than 3 seconds.
+Exits with 1 if a verb took more than 3 seconds of the processor.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ def main() -> int:
 
         def timed(what: str, work: Callable[[Project], object]) -> None:
             """A verb as a command does it: the project is opened, and closed again."""
-            begin = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             with Project.open(folder / "p") as project:
                 work(project)
-            seconds = time.perf_counter() - begin
-            print(f"{what:<40}{seconds:7.2f} s", flush=True)
-            if seconds > LIMIT:
+            wall, processor = time.perf_counter() - wall, time.process_time() - processor
+            print(f"{what:<40}{processor:7.2f} s of the processor{wall:9.2f} s", flush=True)
+            if processor > LIMIT:
                 slow.append(what)
 
         some = [sample(row) for row in range(0, min(COUNT, 200_000), 10)]
@@ -84,6 +84,9 @@ def main() -> int:
         timed("labelled", lambda p: p.ledger.labelled())
         timed("open questions", lambda p: p.questions())
         timed("report", lambda p: write_project_page(p, folder / "report.html"))
+        timed("export all answers", lambda p: p.export_answers(folder / "answers.csv"))
+        answers = {sample(row): "cat" for row in range(0, min(COUNT, 2000), 2)}
+        timed(f"ingest {len(answers):,} answers", lambda p: p.ingest(answers, allow_changed=True, revise=True))
         timed("revise one", lambda p: p.revise({sample(5): "cat"}))
         timed("undo one", lambda p: p.undo())
         timed("ingest one that is known", lambda p: p.ingest({sample(5): "cat"}, allow_changed=True, revise=True))
