@@ -4,7 +4,7 @@
     python benchmarks/fuzz.py --seed 1 --reader coco-keypoints --input 17
 
 A reader is a `Reader` in one of the modules of `fuzzing`: `build` writes a good input into a folder and returns the
-file that is mutated, `read` reads it. Inputs run in a child process with a limit of 10 seconds and 1 GB beyond what
+file that is mutated, `read` reads it. Inputs run in a child process with a limit of 30 seconds and 1 GB beyond what
 the imports take. The same seed gives the same inputs. With a log, an interrupted run goes on where it was; the second
 form shows one input and what came of it. Exit status 1 where there was a raw exception, a wrong value, a crash or a
 hang.

@@ -15,7 +15,7 @@ from fuzzing.reader import Reader, part_of, pictures, same
 from lossrank import project_commands, trust
 from lossrank.assembly import assemble
 from lossrank.bridges.label_studio.link import Memory
-from lossrank.checkpoint import contents_of, load_checkpoint, restore, save_checkpoint
+from lossrank.checkpoint import contents_of, load_checkpoint, save_checkpoint
 from lossrank.compare.arms import read_comparison
 from lossrank.compare.sheets import all_sheets
 from lossrank.compare.write import to_csv as sheet_to_csv
@@ -31,6 +31,7 @@ from lossrank.report.page import write_report
 from lossrank.report.recorded import write_recorded
 from lossrank.report.render import print_table, to_csv, to_markdown
 from lossrank.report.tables import final_table
+from lossrank.restore import restore
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ROUNDS = 6
