@@ -176,12 +176,18 @@ class Measurement:
 
 
 def measure(
-    view: View, pool: Pool, ids: Sequence[SampleId], score: str | None, batch_size: int | None = None
+    view: View,
+    pool: Pool,
+    ids: Sequence[SampleId],
+    score: str | None,
+    batch_size: int | None = None,
+    also: Callable[[Tensor, Tensor], None] = lambda outputs, targets: None,
 ) -> Measurement:
     """Metric, loss, and what the score is worth as a prediction of the loss, on held-out samples.
 
     Args:
         batch_size: length of the lists of `spearman_batches`.
+        also: called with outputs and targets of each batch.
     """
     metric, losses = view.task.metric(), list[Tensor]()
     by_hand: dict[str, list[Tensor]] = {}
@@ -191,6 +197,7 @@ def measure(
         for name, values in _made_by_hand(view, outputs).items() if score else ():
             by_hand.setdefault(name, []).append(values.cpu().double())
         metric.update(outputs, targets)
+        also(outputs, targets)
         losses.append(view.task.loss(outputs, targets).cpu().double())
 
     if score is None:

@@ -110,6 +110,9 @@ class BudgetRecipe:
     """Labels at which the run ends; the model is trained and measured with all of them."""
     candidates: int | None = None
     """Size of the random subset that a round may choose from; none = all that is unlabelled."""
+    audit: float | None = None
+    """Share of a project's questions that are drawn at random and never trained on, to measure the model; 0 = none. Not
+    given: 0.1 where there are no test answers, else 0. Runs ask none."""
     warm_start: bool = True
     """Continue the same weights each round (the paper), or begin from new ones."""
 
@@ -173,6 +176,8 @@ class Recipe:
             require_number("train.clip", train.clip, 0, above=True)
         for name in ("momentum", "weight_decay", "gamma"):
             require_number(f"train.{name}", getattr(train, name), 0)
+        if budget.audit is not None:
+            require_number("budget.audit", budget.audit, 0, 0.5)
         if self.max_memory is not None:
             bytes_of(self.max_memory)
 

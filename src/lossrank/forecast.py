@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossrank.errors import ConfigError
+from lossrank.statistics import NORMAL_80
 
 __all__ = ["LEAST", "LEVEL", "forecast"]
 
@@ -23,6 +24,10 @@ LEVEL = 0.80
 """Of the interval: the share of forecasts that should hold."""
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 DRAWS = 4000
+GOLDEN = 0.6180339887498949
+MODEL_NOISE = 0.12
+"""Noise of a model's gain in shares of what is left to gain: at 0.10 and 0.15, 75 % and 85 % of 20 gains on digits were
+within the interval."""
 TWO_POINTS = 1.2
 """Noise of a difference in noises of one point. Independent ones would have 1.41, but weights that go on from round to
 round share theirs: 91 % of the intervals held then over 116 recorded steps, with 1.2 it is 86 %."""
@@ -34,6 +39,7 @@ def forecast(
     next_labels: int,
     higher_is_better: bool = True,
     bound: float | None = None,
+    intervals: Sequence[Sequence[float]] | None = None,
 ) -> tuple[float, float, float]:
     """How much the metric gains with the next labels: (expected gain, low, high), an 80 % interval.
 
@@ -45,12 +51,17 @@ def forecast(
         next_labels: how many labels are added to the last number.
         higher_is_better: the direction of the metric.
         bound: the best value there can be, 1.0 for an accuracy; None where there is none.
+        intervals: the 80 % interval of each value where it was measured on few samples, see `_through_noise`; the gain
+            is then that of the model, not of the next measurement.
 
     Raises:
         ConfigError: fewer than four points, labels that do not ascend, a value that is not finite.
     """
     x, error = _checked(labels, metric, next_labels, higher_is_better)
     floor = None if bound is None else (-bound if higher_is_better else bound)
+    if intervals is not None:
+        ends = np.asarray(intervals, dtype=np.float64)
+        return _through_noise(x, next_labels, floor, -ends if higher_is_better else ends)
     at = np.append(x, x[-1] + next_labels)
     curves, weights, noise = _fits(x, error, at, floor)
     gains = curves[:, -2] - curves[:, -1]
@@ -59,6 +70,45 @@ def forecast(
     last = float(error[-1])
     most = math.inf if floor is None else max(0.0, last - floor)
     return min(expected, most), min(low, most), min(high, most)
+
+
+def _through_noise(
+    x: NDArray[np.float64], next_labels: int, floor: float | None, ends: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """The gain of the curve through the middles of intervals [points, 2], each counting by its precision.
+
+    Of each exponent the slope is normal about its least-squares value, cut at 0 (labels do no harm) and where the curve
+    would pass the best there can be. Successive rounds are measured in part on the same samples; their errors are taken
+    as independent, which makes a slope less certain than it is. Models of successive rounds differ by more than the
+    curve: `MODEL_NOISE` stands for that.
+    """
+    from scipy.special import ndtr, ndtri
+
+    error = ends.mean(1)
+    precision = (2 * NORMAL_80 / np.maximum(np.ptp(ends, 1), 1e-9)) ** 2
+    share = (np.arange(DRAWS) + 0.5) / DRAWS
+    left = float(error[-1]) - (floor or 0.0)
+    seen = MODEL_NOISE * abs(left) * ndtri(np.clip((share * DRAWS * GOLDEN) % 1.0, 1e-6, 1 - 1e-6))
+    gains, evidence = [], []
+    for exponent in EXPONENTS:
+        basis = (x / x[0]) ** -exponent
+        offset, slope = _line(basis, error, precision / precision.sum())
+        centre = float(precision @ basis / precision.sum())
+        spread = 1 / math.sqrt(float(precision @ (basis - centre) ** 2))
+        misfit = float(precision @ (offset + slope * basis - error) ** 2)
+        most = math.inf if floor is None else max(0.0, (offset + slope * centre - floor) / centre)
+        low, high = float(ndtr(-slope / spread)), float(ndtr((most - slope) / spread))
+        drawn = slope + spread * ndtri(np.clip(low + (high - low) * share, 1e-12, 1 - 1e-12))
+        fall = float(basis[-1] - ((x[-1] + next_labels) / x[0]) ** -exponent)
+        gains.append(np.clip(drawn, 0, most) * fall + seen)
+        evidence.append(math.log(spread * max(high - low, 1e-12)) - misfit / 2)
+    counts = np.exp(np.asarray(evidence) - max(evidence))
+    weights = np.repeat(counts / counts.sum() / DRAWS, DRAWS)
+    pooled = np.concatenate(gains)
+    order = np.argsort(pooled)
+    tail = (1 - LEVEL) / 2
+    found = np.interp([tail, 1 - tail], np.cumsum(weights[order]), pooled[order])
+    return float(weights @ pooled), float(found[0]), float(found[1])
 
 
 def _checked(
@@ -112,7 +162,7 @@ def _interval(
 
     share = (np.arange(DRAWS) + 0.5) / DRAWS
     drawn = np.interp(share, np.cumsum(weights) - weights / 2, gains)
-    turned = (share * DRAWS * 0.6180339887498949) % 1.0  # a low-discrepancy partner: no randomness, no correlation
+    turned = (share * DRAWS * GOLDEN) % 1.0  # a low-discrepancy partner: no randomness, no correlation
     seen = drawn + TWO_POINTS * noise * stdtrit(degrees, np.clip(turned, 1e-6, 1 - 1e-6))
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(seen, [tail, 1 - tail])

@@ -71,12 +71,14 @@ class Ledger(LedgerWriter):
         choices: Sequence[tuple[SampleId, float | None]],
         reason: str,
         digests: Mapping[SampleId, str] | None = None,
+        reasons: Mapping[SampleId, str] | None = None,
     ) -> int:
         """Write a batch of questions down, before anyone is asked. Repeated word for word, it changes nothing.
 
         Args:
             batch: its number, which is returned; None: the next one.
             digests: of what is asked about, so that a change of it is noticed when the answer comes.
+            reasons: of samples that are asked for a reason of their own.
 
         Raises:
             LedgerError: the batch holds other questions already, or a sample was asked in another batch.
@@ -97,7 +99,7 @@ class Ledger(LedgerWriter):
             self._refuse(self.asked(ids=ids), "were asked in an earlier batch")
             self._refuse(self.retired(ids), "were retired")
             self._append(
-                ("ask", sample, batch, rank, score, words.get(sample), reason)
+                ("ask", sample, batch, rank, score, words.get(sample), (reasons or {}).get(sample, reason))
                 for rank, (sample, score) in enumerate(choices)
             )
         return batch

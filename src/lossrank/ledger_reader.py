@@ -83,6 +83,10 @@ class LedgerReader(LedgerHistory):
         """Why each sample was asked; those never asked are left out."""
         return self._dict(f"SELECT sample, source FROM event WHERE kind = 'ask'{self._among(ids)}")
 
+    def asked_because(self, reason: str) -> set[SampleId]:
+        """Every sample that was asked for this reason."""
+        return self._samples("SELECT sample FROM event WHERE kind = 'ask' AND source = ?", reason)
+
     def scored(self) -> set[SampleId]:
         """Every sample that was asked for its score; the others were drawn or spread, whatever their loss."""
         return self._samples("SELECT sample FROM event WHERE kind = 'ask' AND score IS NOT NULL")

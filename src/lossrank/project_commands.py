@@ -14,7 +14,9 @@ from lossrank.picture_files import Listing, look_below
 from lossrank.project import Project
 from lossrank.project.progress import StageBar
 from lossrank.project.terminal import (
+    NO_FORECAST,
     SHOWN,
+    accuracy,
     counts,
     expected,
     left_out,
@@ -48,6 +50,7 @@ def init(
     out: Path | None = None,
     initial: int = 40,
     step: int = 40,
+    audit: float | None = None,
 ) -> int:
     """Make a project: a folder with a recipe to edit and a ledger, for the pictures of another folder.
 
@@ -56,10 +59,12 @@ def init(
         task: what a person answers: a class, joints, points that are counted, or a value.
         classes: of classification, cat,dog for instance.
         joints: of pose, left_wrist,right_wrist for instance.
-        test: answers to measure on that are never trained on, a file or class folders; without, by cross-fitting.
+        test: answers to measure on that are never trained on, a file or class folders; without, audit answers.
         out: the project's folder; IMAGES-project if not given.
         initial: pictures of the first batch.
         step: pictures of each batch after it.
+        audit: share of all questions that is drawn at random and never trained on, to measure the model; 0.1 without
+            --test, else 0.
     """
     if images is None:
         raise ConfigError("init needs to be told where the pictures are: --images FOLDER")
@@ -70,7 +75,7 @@ def init(
         raise ConfigError(f"task {task!r} has no {strange[0]}" + (f"; it takes --{wanted}" if wanted else ""))
     names = [name.strip() for name in given.get(wanted or "", "").split(",") if name.strip()]
     folder = out or images.with_name(f"{images.resolve().name}-project")
-    with Project.init(folder, images, task, names, test=test, initial=initial, step=step) as project:
+    with Project.init(folder, images, task, names, test=test, initial=initial, step=step, audit=audit) as project:
         _print_pictures(look_below(images), project.status().pool)
         console.print("The recipe, to be edited:", bold(folder / "recipe.yaml"))
         console.print(f"Next: lossrank select {quote(str(folder))}")
@@ -98,9 +103,12 @@ def status(project: Path) -> int:
         console.print(line, soft_wrap=True)
     if found.rounds:
         console.print(rounds_table(found))
+        console.print(accuracy(found), soft_wrap=True)
         console.print(f"Chosen by: {found.rounds[-1]['reason']}")
     if found.forecast is not None:
         console.print(expected(found.forecast, found.rounds[-1]["metric"]["unit"]))
+    elif found.rounds:
+        console.print(NO_FORECAST)
     console.print(f"Next: {found.next}")
     return 0
 

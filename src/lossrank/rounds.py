@@ -27,6 +27,7 @@ from lossrank.strategies.base import Strategy
 
 __all__ = ["ask_initial", "evidence", "play_round", "settled", "train_again"]
 
+AUDITED = -1  # the fold of the audit answers, which no training holds
 SHOWN = 12  # samples from either end of the ranking that a report shows
 
 
@@ -111,6 +112,7 @@ def evidence(
     folds: int,
     number: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    audited: Mapping[SampleId, Any] | None = None,
 ) -> Evidence | None:
     """What the strategy's score and the uncertainty are worth on labels held out of trainings.
 
@@ -122,10 +124,13 @@ def evidence(
     Args:
         scored: what was asked for its score, see `lossrank.health.deal`.
         progress: called with the number of epochs done, of all folds, and their total.
+        audited: answers that nothing was ever trained on: the learner itself is looked at on these, as one fold more.
     """
     task = experiment.task
 
     def fit(fold: int, held: Sequence[SampleId]) -> View:
+        if fold == AUDITED:
+            return look(experiment, learner)
         apart = start(experiment)
         if fold in learner.folds:
             restore_state(apart, learner.folds[fold])
@@ -135,19 +140,22 @@ def evidence(
         # Small sets are trained in few steps, and a model of a tenth fewer of them ranks visibly worse.
         again = torch.randint(len(ids), (len(held),), generator=generator(experiment.recipe.seed, "folds", number))
         before = list(hands).index(fold)
-        watcher = Watcher(on_epoch=lambda done, of: progress(before * of + done, len(hands) * of))
+        watcher = Watcher(on_epoch=lambda done, of: progress(before * of + done, trainings * of))
         learn(experiment, apart, known, number, watcher, [ids[row] for row in again.tolist()])
         if experiment.recipe.budget.warm_start:
             learner.folds[fold] = state_of(apart)
         return look(experiment, apart)
 
+    audited = audited or {}
     hands = {fold: held for fold, held in deal(labels, scored, folds).items() if len(held) < len(labels)}
+    trainings = len(hands)
+    hands |= {AUDITED: list(audited)} if audited else {}
     if not hands:
         return None
     return cross_fitted(
         hands,
         fit,
-        experiment.answered_pool.answered({i: task.target(answer) for i, answer in labels.items()}),
+        experiment.answered_pool.answered({i: task.target(answer) for i, answer in {**labels, **audited}.items()}),
         _collected_score(experiment.strategy) or "uncertainty",
         generator(experiment.recipe.seed, "health", number),
     )

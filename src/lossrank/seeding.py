@@ -29,6 +29,7 @@ Purpose = Literal[
     "folds",  # which labels a fold sees twice
     "health",  # resampling of what was held out
     "select",  # ties and random choices of a strategy
+    "audit",  # where in a batch the audit questions stand
     "noise",  # flipped labels of stress tests
     "tail",  # which samples a long tail leaves out
 ]

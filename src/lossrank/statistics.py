@@ -16,9 +16,21 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEVEL", "Paired", "bootstrap_weights", "compared", "holm", "paired_p", "percentiles", "sign_flip_p"]
+__all__ = [
+    "LEVEL",
+    "NORMAL_80",
+    "Paired",
+    "bootstrap_weights",
+    "compared",
+    "holm",
+    "paired_p",
+    "percentiles",
+    "sign_flip_p",
+]
 
 LEVEL = 0.05
+NORMAL_80 = 1.2816
+"""Half the width of a normal's 80 % interval, in standard deviations."""
 Name = TypeVar("Name", bound=Hashable)
 
 

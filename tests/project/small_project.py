@@ -62,7 +62,12 @@ class Labelling:
 
 
 def make_project(
-    folder: Path, task: str = "classification", names: Sequence[str] = CLASSES, size: int = 8, count: int = 40
+    folder: Path,
+    task: str = "classification",
+    names: Sequence[str] = CLASSES,
+    size: int = 8,
+    count: int = 40,
+    audit: float = 0.0,
 ) -> Labelling:
     """Noisy pictures of three shades in `folder/photos`, a project of them in `folder/p` that asks for 16 first."""
     noise, truth = np.random.default_rng(0), dict[str, Any]()
@@ -75,6 +80,7 @@ def make_project(
         truth[path.name] = names[shade % len(names)] if task == "classification" else 1000.0 * shade + number
     named = ["--classes", ",".join(names)] if task == "classification" else []
     begin = ["--images", str(folder / "photos"), "--out", str(folder / "p"), "--initial", "16", "--step", "4"]
+    begin += ["--audit", str(audit)]
     assert main(["init", "--task", task, *begin, *named]) == 0
     made = Labelling(folder / "p", truth)
     made.recipe(

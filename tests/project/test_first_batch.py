@@ -41,7 +41,7 @@ def test_the_first_batches_ask_about_no_twin_while_others_are_left(labelling: Ma
     assert len(made.rows("batches")[-1]["questions"]) == 20, "they are asked where nothing else is left"
 
 
-@pytest.mark.parametrize("tested", [False, True], ids=["cross-fitted", "tested"])
+@pytest.mark.parametrize("tested", [False, True], ids=["audited", "tested"])
 def test_a_frozen_backbone_works_in_a_project_from_the_first_batch_on(
     labelling: Make, tmp_path: Path, tested: bool
 ) -> None:
@@ -64,6 +64,6 @@ def test_a_frozen_backbone_works_in_a_project_from_the_first_batch_on(
     assert len(rows) == 2
     for row in rows:
         assert np.isfinite([row["train_loss"], row["test_loss"], row["metric"]["value"]]).all()
-        assert row["measured"] == ("on the test answers" if tested else "cross-fitted on the answers")
+        assert row["measured"] == ("on the test answers" if tested else "on the audit answers")
     with Project.open(folder) as opened:
         assert not {q["id"] for row in project.rows("batches") for q in row["questions"]} - opened.ledger.added()

@@ -32,10 +32,12 @@ from lossrank.project.records import check_batch, check_round
 from lossrank.regular import read_file
 from lossrank.requirements import require_count
 
-__all__ = ["FORMAT", "Layout", "digest_of", "is_project"]
+__all__ = ["AUDIT_SHARE", "FORMAT", "Layout", "digest_of", "is_project"]
 
 LEDGER = "ledger.sqlite"
 OPTIONS = ("classes", "joints", "points", "value", "image_size", "channels", "test", "renamed", "head")
+AUDIT_SHARE = 0.1
+"""Of the questions of a project without test answers: audit questions."""
 FORMAT = 1  # raised when an older version could no longer read a project folder
 
 RECIPE = """\
@@ -56,6 +58,7 @@ budget:
   initial: {initial}     # of the first batch, before there is a model
   step: {step}           # of each batch after it
   final: 1000000000
+  audit: {audit}             # share of the questions that is drawn at random and never trained on, to measure the model
   candidates: null       # a random subset to choose from each round; null: all that was not asked
   warm_start: true
 seed: 0
@@ -106,17 +109,19 @@ class Layout:
         test: Path | None,
         initial: int,
         step: int,
+        audit: float | None = None,
     ) -> Layout:
         """Write a new project: ledger, recipe, and the mark last. Killed in between, the same call completes it.
 
         Args:
             pictures: ids of what may be asked about.
+            audit: share of the questions; if not given, `AUDIT_SHARE` without test answers, else 0.
 
         Raises:
             RunError: the folder holds a project or a run already, or cannot be written.
         """
         refuse_occupied(folder)
-        text = _recipe(folder, images, vocabulary, test, initial, step)
+        text = _recipe(folder, images, vocabulary, test, initial, step, audit)
         with FolderLock(folder):
             refuse_occupied(folder)
             for leftover in folder.glob(f"{LEDGER}*"):
@@ -276,7 +281,16 @@ def _events(ledger: Path) -> dict[str, int] | None:
         return opened.counts() or None
 
 
-def _recipe(folder: Path, images: Path, vocabulary: Vocabulary, test: Path | None, initial: int, step: int) -> str:
+def _recipe(
+    folder: Path,
+    images: Path,
+    vocabulary: Vocabulary,
+    test: Path | None,
+    initial: int,
+    step: int,
+    audit: float | None,
+) -> str:
+    share = audit if audit is not None else 0 if test else AUDIT_SHARE
     return RECIPE.format(
         task=vocabulary.task,
         images=_scalar(_place(folder, images)),
@@ -285,6 +299,7 @@ def _recipe(folder: Path, images: Path, vocabulary: Vocabulary, test: Path | Non
         test=_scalar(_place(folder, test)) if test else "null",
         initial=initial,
         step=step,
+        audit=f"{share:g}",
         **{"options": "{}", **DEFAULTS[vocabulary.task]},
     )
 

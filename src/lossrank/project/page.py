@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from lossrank.folder import write_atomic
 from lossrank.ledger import Correction
 from lossrank.outputs import refuse_foreign_page
+from lossrank.project.measured import with_interval
 from lossrank.project.project import Project
 from lossrank.project.status import Status
+from lossrank.project.terminal import NO_FORECAST, accuracy
 from lossrank.regular import open_file
 from lossrank.report.facts import safe
 from lossrank.report.gallery import Thumbnail, strip
@@ -88,7 +90,7 @@ def _left_out(status: Status) -> str:
 def _forecast(status: Status) -> str:
     found = status.forecast
     if found is None:
-        return ""
+        return f"<p>{NO_FORECAST}</p>" if status.rounds else ""
     metric = status.rounds[-1]["metric"]
     scale, unit = (100, " points of a per cent") if metric["unit"] == "%" else (1, f" {metric['unit']}".rstrip())
     gain, low, high = (f"{scale * value:+.3g}" for value in (found.gain, found.low, found.high))
@@ -99,19 +101,27 @@ def _forecast(status: Status) -> str:
 
 
 def _curve(status: Status) -> str:
-    known = [(row["labelled"], row["metric"]["value"]) for row in status.rounds if row["metric"]["value"] is not None]
-    if not known:
+    """Of the rounds that were measured as the latest was; the others stand in the table."""
+    rows = [row for row in status.rounds if row["metric"]["value"] is not None]
+    if not rows:
         return ""
-    last = status.rounds[-1]
+    last = rows[-1]
+    how = last.get("measured", "")
+    known = [(row["labelled"], row["metric"]["value"]) for row in rows if row.get("measured", "") == how]
+    said = f"<h2>Curve</h2><p>{safe(accuracy(status))}"
     if len({labelled for labelled, _ in known}) == 1:
-        metric, (labelled, value) = last["metric"], known[-1]
-        shown = f"{100 * value:.1f} %" if metric["unit"] == "%" else f"{value:.4g} {metric['unit']}".rstrip()
-        how = f", {last['measured']}" if last.get("measured") else ""
-        return f"<h2>Curve</h2><p>{safe(metric['name'])} {safe(shown)} with {labelled} labels{safe(how)}. " + (
-            "The curve begins with the second number of labels.</p>"
-        )
-    drawn = single_curve(known, last["metric"], "model", last.get("measured", ""))
-    return f'<h2>Curve</h2><div class="figures"><div class="figure">{drawn}</div></div>'
+        return f"{said}, with {known[0][0]} labels. The curve begins with the second number of labels.</p>"
+    drawn = single_curve(known, last["metric"], "model", how)
+    return f'{said}.</p><div class="figures"><div class="figure">{drawn}</div></div>{_measurements(rows)}'
+
+
+def _measurements(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Value, 80 % interval and number of answers, round by round."""
+    lines = [
+        (row["labelled"], with_interval(row["metric"]), row["metric"].get("answers", ""), row.get("measured", ""))
+        for row in rows
+    ]
+    return _table("Round by round", ("labels", "value (80 % interval)", "answers", "measured"), lines)
 
 
 def _classes(project: Project, status: Status) -> str:

@@ -20,7 +20,7 @@ from lossrank.project.layout import Layout
 from lossrank.project.matching import matched
 from lossrank.project.placed import placed, require_inside
 from lossrank.project.status import Status, status_of
-from lossrank.requirements import require_count, require_strings
+from lossrank.requirements import require_count, require_number, require_strings
 from lossrank.trust import check_trusted
 
 __all__ = ["Ingested", "Project"]
@@ -65,30 +65,37 @@ class Project:
         test: str | Path | None = None,
         initial: int = 40,
         step: int = 40,
+        audit: float | None = None,
     ) -> Project:
         """Make a project of the pictures below `images`; ids are their paths there.
 
         Args:
             names: of the classes, or of the joints.
-            test: answers to measure on, a file or class folders; without, the model is measured by cross-fitting.
+            test: answers to measure on, a file or class folders; without, the model is measured on audit answers.
             initial: samples of the first batch.
             step: samples of each batch after it.
+            audit: share of all questions that is drawn at random and never trained on, to measure the model; if not
+                given, 0.1 without `test`, else 0.
 
         Raises:
-            ConfigError: names that do not fit the task.
+            ConfigError: names that do not fit the task, or an `audit` outside of 0 to 0.5.
             DataError: no such folder, or no pictures in it.
             RunError: there is a project or a run already.
         """
         vocabulary = Vocabulary(task, tuple(require_strings("names", names)))
         require_count("initial", initial)
         require_count("step", step)
+        if audit is not None:
+            require_number("audit", audit, 0, 0.5)
         images, test = Path(images), Path(test) if test else None
         if test is not None and not test.exists():
             raise DataError(f"there are no test answers at {test}")
         found = found_below(images)
         if test is not None and test.is_file():
             found -= {given.sample for given in read_answers(test, vocabulary).given}
-        layout = Layout.make(Path(folder), images, vocabulary, found, test=test, initial=initial, step=step)
+        layout = Layout.make(
+            Path(folder), images, vocabulary, found, test=test, initial=initial, step=step, audit=audit
+        )
         return cls(layout, layout.ledger())
 
     @classmethod

@@ -25,6 +25,7 @@ ROUND_OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "learned": (list, type(None)),
     "class_histogram": (dict,),
     "confusions": (list, type(None)),
+    "audit": (int,),
 }
 METRIC: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
@@ -32,10 +33,15 @@ METRIC: Mapping[str, tuple[type, ...]] = {
     "unit": (str,),
     "higher_is_better": (bool,),
 }
+METRIC_OPTIONAL: Mapping[str, tuple[type, ...]] = {
+    "interval": (list, type(None)),
+    "answers": (int,),
+}
 QUESTION_OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "score": (int, float, type(None)),
     "confidence": (int, float, type(None)),
     "percentile": (int, float, type(None)),
+    "audit": (bool,),
 }
 LARGEST = 2**53  # integers up to here are floats too
 LEARNED: Mapping[str, tuple[type, ...]] = {"id": (str,), "loss": (int, float, type(None))}
@@ -48,7 +54,8 @@ def check_round(row: Row, where: str) -> None:
         RunError: a field is missing or of another type; names `where`.
     """
     _check(row, where, ROUND, ROUND_OPTIONAL)
-    _check(row["metric"], f"{where}, metric", METRIC)
+    _check(row["metric"], f"{where}, metric", METRIC, METRIC_OPTIONAL)
+    _check_numbers(row["metric"].get("interval"), 2, f"{where}, metric, interval")
     for seen in row.get("learned") or ():
         _check(seen, f"{where}, learned", LEARNED)
         if missing := [name for name in ("label", "prediction") if name not in seen]:
@@ -62,7 +69,7 @@ def check_round(row: Row, where: str) -> None:
     for name, measures in scores.items():
         _check({name: measures}, f"{where}, health", {name: (dict,)})
         for measure in ("spearman", "top10_recall"):
-            _check_interval(measures.get(measure), f"{where}, health, {name}, {measure}")
+            _check_numbers(measures.get(measure), 3, f"{where}, health, {name}, {measure}")
 
 
 def check_batch(row: Row, where: str) -> None:
@@ -86,10 +93,10 @@ def _check(row: Any, where: str, types: Mapping[str, tuple[type, ...]], optional
             raise RunError(f"{where} is damaged: {name} must be at most {LARGEST}, got {str(row[name])[:30]}")
 
 
-def _check_interval(value: Any, where: str) -> None:
-    whole = isinstance(value, list) and len(value) == 3 and all(finite(v) is not None for v in value)
+def _check_numbers(value: Any, count: int, where: str) -> None:
+    whole = isinstance(value, list) and len(value) == count and all(finite(v) is not None for v in value)
     if value is not None and not whole:
-        raise RunError(f"{where} is damaged: it must be three finite numbers, got {str(value)[:60]}")
+        raise RunError(f"{where} is damaged: it must be {count} finite numbers, got {str(value)[:60]}")
 
 
 def _kind(value: Any) -> str:

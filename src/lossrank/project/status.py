@@ -10,6 +10,7 @@ from typing import Any
 
 from lossrank.ledger import Ledger, SampleId
 from lossrank.project.layout import Layout
+from lossrank.project.measured import CROSS_FITTED, ON_AUDIT
 from lossrank.strict_json import finite
 
 __all__ = ["UNREADABLE", "UNREADABLE_STATE", "Forecast", "Status", "status_of"]
@@ -52,7 +53,7 @@ class Status:
     rounds: Sequence[dict[str, Any]]
     """A row for each training: `labelled`, `metric`, `chosen_by`, `reason`, `health` and more."""
     forecast: Forecast | None
-    """None before three rounds, and where they tell nothing."""
+    """None before three rounds followed the first, and where they tell nothing."""
     next: str
     """What to do now, in a sentence."""
     retired_because: Mapping[SampleId, str] = field(default_factory=dict)
@@ -94,18 +95,33 @@ def _damage(reason: str) -> str:
 
 
 def forecast_of(rounds: Sequence[dict[str, Any]]) -> Forecast | None:
-    """Of a batch as large as those before it, from the learning curve so far; None where it has too few points."""
-    values = {row["labelled"]: row["metric"]["value"] for row in rounds if finite(row["metric"]["value"]) is not None}
-    if len(values) < ROUNDS_FOR_A_FORECAST:
+    """Of a batch as large as those before it, from the learning curve so far.
+
+    The curve is of the rounds that were measured as the latest was. None where it has too few points, where it was
+    measured on the first batch alone, and where the forecast would be less certain than the metric is.
+    """
+    how = rounds[-1].get("measured") if rounds else None
+    if how == CROSS_FITTED:
+        return None
+    alike = [r["metric"] | {"labels": r["labelled"]} for r in rounds if r.get("measured") == how]
+    known = [m for m in alike if finite(m["value"]) is not None and (m.get("interval") or how != ON_AUDIT)]
+    points = {m["labels"]: m for m in known}
+    if len(points) < ROUNDS_FOR_A_FORECAST:
         return None
     from lossrank.forecast import LEAST, forecast  # numpy and scipy: not for those who have no curve yet
 
-    if len(values) < LEAST:
+    if len(points) < LEAST:
         return None
-    labels, metric = sorted(values), rounds[-1]["metric"]
+    labels, metric = sorted(points), rounds[-1]["metric"]
     step = max(1, round((labels[-1] - labels[0]) / (len(labels) - 1)))
     bound = (1.0 if metric["unit"] == "%" else None) if metric["higher_is_better"] else 0.0
-    return Forecast(step, *forecast(labels, [values[n] for n in labels], step, metric["higher_is_better"], bound))
+    curve = [points[n] for n in labels]
+    ends = [m["interval"] for m in curve] if how == ON_AUDIT else None
+    better = metric["higher_is_better"]
+    found = Forecast(step, *forecast(labels, [m["value"] for m in curve], step, better, bound, ends))
+    if ends and found.high - found.low > ends[-1][1] - ends[-1][0]:
+        return None
+    return found
 
 
 def _next(
@@ -128,7 +144,7 @@ def _next(
             f"lossrank export {where} NEW_FILE makes; then lossrank ingest {where} FILE"
         )
     if not never_asked:
-        new = labelled > (rounds[-1]["labelled"] if rounds else 0)
+        new = labelled > (rounds[-1]["labelled"] + rounds[-1].get("audit", 0) if rounds else 0)
         return (
             f"every picture was asked; lossrank select {where} trains once more with all answers"
             if new

@@ -15,7 +15,8 @@ from lossrank.datasets import ImageData, RegressionData
 from lossrank.errors import RunError
 from lossrank.experiment import Experiment, Watcher
 from lossrank.ledger import Ledger, SampleId
-from lossrank.project.layout import Layout
+from lossrank.project.audit import audit_of, exact_copies
+from lossrank.project.layout import AUDIT_SHARE, Layout
 from lossrank.project.names import check_answers, check_joints, rename_answers, renamed_names
 from lossrank.project.pictures import Pictures, open_pictures
 from lossrank.runs import weights_of
@@ -38,7 +39,10 @@ class Table:
         """Sentences for a person, which the round's row keeps."""
         self.checkpoint, self.lost = _latest_weights(layout, self.rows)
         self.renamed = renamed_names(layout)
-        known = self._answers()
+        answers = self._answers()
+        self.audit_share = _audit_share(layout, recipe)
+        self.audit = audit_of(layout, ledger, ledger.added(), self.audit_share)
+        known = {i: answer for i, answer in answers.items() if i not in self.audit.held_out}
         watcher.on_stage("pictures")
         self.pictures: Pictures = open_pictures(layout, ledger.added(), watcher.on_epoch)
         self.scale = _scale(layout, ledger, recipe, self.checkpoint, known)
@@ -53,7 +57,12 @@ class Table:
         # An answer about a picture that is gone or damaged stays in the ledger; there is nothing to learn from it.
         pool = self.experiment.pool
         self.labels = {i: self.pictures.learnt(i, answer) for i, answer in known.items() if i in pool}
-        self.without_picture = [i for i in known if i not in self.labels]
+        self.without_picture = [i for i in answers if i not in pool]
+        audited = {i: answer for i, answer in answers.items() if i in self.audit.asked and i in pool}
+        self.audited = {i: self.pictures.learnt(i, answer) for i, answer in audited.items()}
+        """The audit answers; `labels` and what is made of them know nothing of these."""
+        if copies := [i for i in answers if i in self.audit.held_out and i not in self.audit.asked]:
+            self.notes.append(f"{len(copies)} answers are about exact copies of audit pictures and not trained on")
 
     def say(self, note: str) -> None:
         """Tell the person at the terminal, and keep it for the round's row."""
@@ -65,14 +74,19 @@ class Table:
         found = contents_of(self.experiment)
         return found if self.scale is None or self.scale.settled else dataclasses.replace(found, scale=None)
 
-    def candidates(self, batch: int) -> list[SampleId]:
-        """What this batch may be chosen from, in a random order."""
-        closed = self.ledger.asked() | self.ledger.retired().keys()
+    def candidates(self, batch: int, audits: Sequence[SampleId] = ()) -> list[SampleId]:
+        """What a strategy may choose this batch from, in a random order.
+
+        Args:
+            audits: the audit questions of this batch.
+        """
+        closed = self.ledger.asked() | self.ledger.retired().keys() | self.audit.held_out | set(self.audit.reserve)
+        closed |= exact_copies(self.layout, audits, self.experiment.pool.ids)
         free = [i for i in shuffled(self.experiment, "candidates", batch) if i not in closed]
         return free[: self.recipe.budget.candidates]
 
     def _answers(self) -> dict[SampleId, Any]:
-        """The answers to learn from, by today's names: those about retired samples are left out."""
+        """The answers by today's names; those about retired samples are left out."""
         count = rename_answers(self.layout, self.ledger)
         if count:
             self.say(f"{count} answers have the new names of their classes; the old ones stay in the history")
@@ -88,6 +102,13 @@ class Table:
         if recorded:
             return recorded[-1]  # type: ignore[no-any-return]
         return self.checkpoint.contents.outputs if self.checkpoint and self.checkpoint.contents else None
+
+
+def _audit_share(layout: Layout, recipe: Recipe) -> float:
+    """Of the questions; what the recipe does not say depends on whether there are test answers to measure on."""
+    if recipe.budget.audit is not None:
+        return recipe.budget.audit
+    return 0.0 if layout.test_path() else AUDIT_SHARE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,23 @@ from lossrank.errors import listed
 from lossrank.exchange import Question
 from lossrank.ledger_events import Event
 from lossrank.ledger_history import kinds_of
+from lossrank.project.measured import in_unit, measured_on, with_interval
 from lossrank.project.status import Forecast, Status
 
-__all__ = ["SHOWN", "counts", "expected", "left_out", "one_line", "questions_table", "rounds_table", "taken_back"]
+__all__ = [
+    "NO_FORECAST",
+    "SHOWN",
+    "accuracy",
+    "counts",
+    "expected",
+    "left_out",
+    "one_line",
+    "questions_table",
+    "rounds_table",
+    "taken_back",
+]
 
+NO_FORECAST = "It cannot be told yet what the next batch will bring."
 SHOWN = 10  # questions of a batch that are printed, and samples that are left out
 
 
@@ -44,17 +57,26 @@ def rounds_table(found: Status) -> Table:
     for head in ("round", "labels", metric["name"], "Spearman of the predictor", "chosen by"):
         table.add_column(head, justify="left" if head == "chosen by" else "right")
     for row in found.rounds:
-        value = row["metric"]["value"]
         health = ((row["health"] or {}).get("scores") or {}).get("predicted_loss", {}).get("spearman")
         ranks = f"{health[0]:.2f} ({health[1]:.2f} to {health[2]:.2f})" if health else ""
-        shown = "" if value is None else _in_unit(value, metric["unit"])
-        table.add_row(str(row["round"]), str(row["labelled"]), shown, ranks, row["chosen_by"])
+        table.add_row(str(row["round"]), str(row["labelled"]), with_interval(row["metric"]), ranks, row["chosen_by"])
     return table
+
+
+def accuracy(found: Status) -> str:
+    """What the latest round's metric is, and what it was measured on, in a sentence."""
+    row = found.rounds[-1]
+    metric = row["metric"]
+    if metric["value"] is None:
+        return f"{metric['name']}: there are too few answers to measure it"
+    interval = metric.get("interval")
+    ends = f" (80 %: {' to '.join(in_unit(end, metric['unit']) for end in interval)})" if interval else ""
+    return f"{metric['name']} {in_unit(metric['value'], metric['unit'])}{ends}, {measured_on(row)}"
 
 
 def expected(forecast: Forecast, unit: str) -> str:
     """What the next batch should bring, in a sentence."""
-    gain, low, high = (_in_unit(v, unit, sign=True) for v in (forecast.gain, forecast.low, forecast.high))
+    gain, low, high = (in_unit(v, unit, sign=True) for v in (forecast.gain, forecast.low, forecast.high))
     return f"{forecast.next_labels} more labels are expected to bring {gain} (80 %: {low} to {high})"
 
 
@@ -94,8 +116,3 @@ def _says(question: Question) -> str:
         said = said.get("count")
     words = f"{said:.4g}" if isinstance(said, float) else said if isinstance(said, str | int) else ""
     return f"{words}{sure}".strip()
-
-
-def _in_unit(value: float, unit: str, sign: bool = False) -> str:
-    form = "+" if sign else ""
-    return f"{100 * value:{form}.1f} %" if unit == "%" else f"{value:{form}.4g} {unit}".rstrip()

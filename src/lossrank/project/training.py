@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from lossrank.checkpoint import FOLDS, save_checkpoint
@@ -14,12 +15,16 @@ from lossrank.collect import Measurement, View, measure
 from lossrank.experiment import Learner, learn, look, start
 from lossrank.folder import append_line, environment, write_atomic
 from lossrank.health import Evidence
+from lossrank.ledger import SampleId
+from lossrank.pool import Pool
+from lossrank.project.measured import CROSS_FITTED, ON_AUDIT, ON_TEST
 from lossrank.project.table import Table
 from lossrank.restore import restore
 from lossrank.rounds import evidence
 from lossrank.runs import weights_of
 from lossrank.shown import shown
 from lossrank.strategies import Auto
+from lossrank.tasks.intervals import FEWEST, Interval, Jackknife
 
 __all__ = ["too_few_to_score", "trained"]
 
@@ -33,7 +38,7 @@ def trained(table: Table) -> Learner:
     It is another one with other answers, and where the recipe was edited so that the weights, or the reason for a
     choice, are no longer those that the checkpoint states. Training goes on from all weights that fit.
     """
-    learner, contents, answers = start(table.experiment), table.contents(), digest(table.labels)
+    learner, contents, answers = start(table.experiment), table.contents(), _answers(table)
     goes_on = False
     if table.checkpoint is not None:
         found = restore(table.experiment, learner, table.checkpoint, contents=contents, renamed=table.renamed)
@@ -54,6 +59,11 @@ def too_few_to_score(table: Table) -> bool:
     """Whether the strategy wants more labels before it lets a model choose."""
     strategy = table.experiment.strategy
     return isinstance(strategy, Auto) and len(table.labels) < strategy.least
+
+
+def _answers(table: Table) -> str:
+    """What of the answers a round depends on: those to train on, and those to measure on."""
+    return digest([table.labels, table.audited] if table.audited else table.labels)
 
 
 def digest(value: Any) -> str:
@@ -95,7 +105,7 @@ def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict
     elif isinstance(strategy, Auto):
         decided, reason = strategy.decided(found)
         chosen = decided.name
-    measured = _measured(table, look(experiment, learner), found)
+    measured, interval, how = _measured(table, look(experiment, learner), found)
     extras = {name: value for name, value in measured.extras.items() if math.isfinite(value)}
     notes = [*table.notes, *strategy.departures()]
     if table.without_picture:
@@ -106,11 +116,14 @@ def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict
         "metric": {
             "name": metric.name,
             "value": None if math.isnan(measured.metric) else measured.metric,
+            "interval": interval and [interval.low, interval.high],
+            "answers": _measured_on(table, found, how),
             "higher_is_better": metric.higher_is_better,
             "unit": metric.unit,
             **({"extras": extras} if extras else {}),
         },
-        "measured": "on the test answers" if table.measured_apart else "cross-fitted on the answers",
+        "measured": how,
+        "audit": len(table.audited),
         "train_loss": train_loss,
         "test_loss": None if math.isnan(measured.loss) else measured.loss,
         "spearman": measured.spearman,
@@ -127,32 +140,61 @@ def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict
     }
 
 
-def _measured(table: Table, view: View, found: Evidence | None) -> Measurement:
-    """On the test answers where there are some; else as the models of the evidence did on what they had not seen."""
+def _measured(table: Table, view: View, found: Evidence | None) -> tuple[Measurement, Interval | None, str]:
+    """The measurement, its interval, and what it was made on, a key of `measured.HOW`.
+
+    On the test answers where there are some, else on the audit answers where they are enough, else as the models of the
+    evidence did on what they had not seen: the pictures of the first batch, most of them, which were chosen as typical.
+    """
     experiment, score = table.experiment, table.experiment.strategy.score
-    if table.measured_apart:
-        collected = None if score in experiment.strategy.makes else score
-        return measure(view, experiment.test, experiment.test.ids, collected)
-    if found is None:
-        return Measurement(math.nan, math.nan)
-    health = found.scores.get(score or "")
+    health = found.scores.get(score or "") if found else None
     ranks, recall = (health.spearman, health.top10_recall) if health else (None, None)
-    return Measurement(
+    if table.measured_apart or _enough_audited(table):
+        pool, ids = (experiment.test, experiment.test.ids) if table.measured_apart else _audit_pool(table)
+        collected = None if score in experiment.strategy.makes else score
+        jackknife = Jackknife(experiment.task)
+        measured = measure(view, pool, ids, collected, also=jackknife.update)
+        if not table.measured_apart and ranks is not None:  # cross-fitted on far more answers
+            measured = replace(measured, spearman=ranks.value, top10_recall=recall.value if recall else None)
+        return measured, jackknife.interval(), ON_TEST if table.measured_apart else ON_AUDIT
+    if found is None:
+        return Measurement(math.nan, math.nan), None, CROSS_FITTED
+    measured = Measurement(
         found.metric, found.loss, ranks.value if ranks else None, recall.value if recall else None, found.extras
     )
+    return measured, None, CROSS_FITTED
+
+
+def _measured_on(table: Table, found: Evidence | None, how: str) -> int:
+    """The number of answers."""
+    apart = {ON_TEST: len(table.experiment.test), ON_AUDIT: len(table.audited)}
+    return apart.get(how, found.samples if found else 0)
+
+
+def _enough_audited(table: Table) -> bool:
+    return len(table.audited) >= FEWEST
+
+
+def _audit_pool(table: Table) -> tuple[Pool, list[SampleId]]:
+    """The audit pictures with their answers."""
+    task = table.experiment.task
+    targets = {i: task.target(answer) for i, answer in table.audited.items()}
+    return table.experiment.answered_pool.answered(targets), list(targets)
 
 
 def _evidence(table: Table, learner: Learner, number: int) -> Evidence | None:
-    """Where it is needed, to decide or for want of test answers, and where there are answers enough."""
+    """Where it is needed, to decide or for want of answers to measure on, and where there are answers enough."""
     strategy = table.experiment.strategy
     folds, least = (strategy.folds, strategy.least) if isinstance(strategy, Auto) else (FOLDS, 2 * FOLDS)
-    if table.measured_apart and not isinstance(strategy, Auto):
+    apart = table.measured_apart or _enough_audited(table)
+    if apart and not isinstance(strategy, Auto):
         return None
-    if len(table.labels) < (least if table.measured_apart else 2 * folds):
+    if len(table.labels) < (least if apart else 2 * folds):
         return None
     table.watcher.on_stage("health")
+    audited = table.audited if _enough_audited(table) else {}
     return evidence(
-        table.experiment, learner, table.labels, table.ledger.scored(), folds, number, table.watcher.on_epoch
+        table.experiment, learner, table.labels, table.ledger.scored(), folds, number, table.watcher.on_epoch, audited
     )
 
 

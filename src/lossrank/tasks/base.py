@@ -17,6 +17,8 @@ class Metric(ABC):
     name: ClassVar[str]
     higher_is_better: ClassVar[bool]
     unit: ClassVar[str] = ""
+    is_share: ClassVar[bool] = False
+    """Whether the value is the share of samples that are right, each of them right or wrong."""
 
     @abstractmethod
     def update(self, outputs: Tensor, targets: Tensor) -> None:

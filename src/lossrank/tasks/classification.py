@@ -23,6 +23,7 @@ class Accuracy(Metric):
     name: ClassVar[str] = "accuracy"
     higher_is_better: ClassVar[bool] = True
     unit: ClassVar[str] = "%"
+    is_share: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.right = 0
