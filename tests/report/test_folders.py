@@ -76,7 +76,7 @@ def test_what_no_run_writes_is_refused(write_run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="holds no run"):
         read_runs([tmp_path / "empty"])
-    with pytest.raises(RunError, match="no run folder was given"):
+    with pytest.raises(RunError, match=r"at least one run folder.*must be given, got none"):
         read_runs([])
     folder = write_run("random", 0, [0.5])
     (folder / "rounds.jsonl").write_text('{"round": 0, "metric": {"value": 1}, "asked": []}\n')
