@@ -159,18 +159,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         budget, train = self.budget, self.train
-        for name, value, least in (
-            ("budget.initial", budget.initial, 1),
-            ("budget.step", budget.step, 1),
-            ("budget.final", budget.final, budget.initial),
-            ("budget.candidates", budget.candidates, budget.step),
-            ("train.epochs", train.epochs, 1),
-            ("train.batch_size", train.batch_size, 1),
-            ("train.eval_batch_size", train.eval_batch_size, 1),
-            ("train.padding", train.padding, 0),
-        ):
-            if value is not None:
-                require_count(name, value, least)
+        for name, least in (("initial", 1), ("step", 1), ("final", budget.initial), ("candidates", budget.step)):
+            if name != "candidates" or budget.candidates is not None:
+                require_count(f"budget.{name}", getattr(budget, name), least)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("eval_batch_size", 1), ("padding", 0)):
+            require_count(f"train.{name}", getattr(train, name), least)
         require_number("train.lr", train.lr, 0, above=True)
         if train.clip is not None:
             require_number("train.clip", train.clip, 0, above=True)

@@ -60,9 +60,7 @@ def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger
     ids = {given.sample for given in answers.given}
     added, asked, retired = ledger.added(ids), ledger.asked(ids=ids), ledger.retired(ids)
     current, first = ledger.labelled(ids=ids), ledger.first_answers(ids)
-    found = SortedOut()
-    if answers.broken:
-        found.trouble["could not be understood"] = list(answers.broken)
+    found = SortedOut(trouble={"could not be understood": list(answers.broken)} if answers.broken else {})
     one = _one_each(answers, found)
     moved = {i for i, digest in ledger.digests(ids).items() if digests.get(i) != digest}
 
@@ -93,11 +91,10 @@ def sorted_out(answers: Answers, digests: Mapping[SampleId, str], ledger: Ledger
         ),
     )
     for given in one.values():
-        kind = next((kind for kind, wrong in tests if wrong(given)), None)
-        if kind is None:
-            found.good.append(replace(given, answer=current[given.sample]) if stale(given) else given)
-        else:
+        if kind := next((kind for kind, wrong in tests if wrong(given)), None):
             found.trouble.setdefault(kind, []).append(f"{given.sample} ({given.where})")
+        else:
+            found.good.append(replace(given, answer=current[given.sample]) if stale(given) else given)
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lossrank.errors import ConfigError
+from lossrank.requirements import require_count
 
 __all__ = ["PretrainSettings", "fast_settings", "learning_rate_share"]
 
@@ -38,8 +39,7 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("length", "epochs", "sequences", "batch", "validation"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: must be at least 1")
+            require_count(name, getattr(self, name))
         if self.first_weights == "counting" and self.sorter != "gru_constrained":
             raise ConfigError(f"counting first weights are for gru_constrained; asked for sorter {self.sorter!r}")
 
