@@ -101,7 +101,7 @@ def taken_back(events: Sequence[Event]) -> str:
     what = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in sorted(counts.items()))
     given = f", from {listed(sorted(sources))}" if sources else ""
     names = ", ".join(one_line(event.sample) for event in events[:SHOWN])
-    rest = f" and {len(events) - SHOWN} more" if len(events) > SHOWN else ""
+    rest = f" and {counts.total() - SHOWN} more" if counts.total() > SHOWN else ""
     return f"Taken back: {what}{given}: {names}{rest}"
 
 
