@@ -150,9 +150,8 @@ class _Search:
 
     def _kernel(self, candidate: int, targets: Indices) -> Floats:
         """[targets] from differences."""
-        own = self.rows[np.array([candidate])]
-        square = [(self.rows[self.targets[part]] - own).square_().sum(1) for part in parts(targets, CHUNK)]
-        kernel: Floats = torch.cat(square or [own.new_empty(0)]).mul_(-self.scale).exp_().cpu().numpy()
+        square = [self.rows.squares(candidate, self.targets[part]) for part in parts(targets, CHUNK)]
+        kernel: Floats = torch.cat(square or [torch.empty(0).double()]).mul_(-self.scale).exp_().cpu().numpy()
         return kernel
 
     def _largest(self, among: npt.NDArray[np.bool_], count: int) -> Indices:

@@ -48,6 +48,14 @@ class Rows:
         """[rows, D] in float64, on the device of the candidates."""
         return self._read(rows).sub_(self.mean)
 
+    def squares(self, row: int, others: Indices) -> Tensor:
+        """[others] squared distances of a row, from differences in float64."""
+        if isinstance(self.table, Tensor):
+            return (self._read(others) - self._read(np.array([row]))).square_().sum(1)
+        near = self.table[others].astype(np.float64)
+        near -= self.table[row]
+        return torch.from_numpy(np.einsum("ij,ij->i", near, near))
+
     def empty(self, count: int) -> Tensor:
         """A float32 table [count, D] to be filled, in a file where the candidates lie in one."""
         shape = (count, self.table.shape[1])
