@@ -86,7 +86,7 @@ def twin(kind: str, scratch: Path) -> Mapping[str, Any]:
     """Play undisturbed; what must come out, and how long it took."""
     for number in range(2):  # once to warm the caches
         folder, start = scratch / f"twin-{kind}-{number}", time.perf_counter()
-        code, counts = play(kind, folder, None, None)
+        code, counts = play(kind, folder, None, None, 0)
         if code != 0:
             raise SystemExit(f"{kind} did not finish undisturbed: {code}")
         lasted = time.perf_counter() - start
@@ -97,10 +97,12 @@ def victim(kind: str, scratch: Path, twin: Mapping[str, Any], chance: random.Ran
     """Kill one folder's work again and again, let it end, and compare."""
     folder = scratch / "victim"
     result: Result = {"kind": kind, "kills": 0, "lost": [], "twice": 0, "stuck": ""}
+    steps = 0  # that had returned: a person does not give them again
     try:
         for _ in range(KILLS_IN_A_ROW):
             after = chance.uniform(0, twin["lasted"] / 4)
-            code, counts = play(kind, folder, after, twin["counts"])
+            code, counts = play(kind, folder, after, twin["counts"], steps)
+            steps += len(counts)
             if code == -signal.SIGKILL:
                 result["kills"] += 1
                 result["lost"] += lost(kind, folder, counts)
@@ -109,7 +111,7 @@ def victim(kind: str, scratch: Path, twin: Mapping[str, Any], chance: random.Ran
                 break
             else:
                 break
-        code, _ = play(kind, folder, None, twin["counts"])
+        code, _ = play(kind, folder, None, twin["counts"], steps)
         if code != 0:
             result["stuck"] = result["stuck"] or f"exit code {code} at the end"
         else:
@@ -143,7 +145,7 @@ def lost(kind: str, folder: Path, counts: list[int]) -> list[str]:
     return [] if found >= counts[-1] else [f"{counts[-1] - found} events of a finished command"]
 
 
-def play(kind: str, folder: Path, after: float | None, counts: list[int] | None) -> tuple[int, list[int]]:
+def play(kind: str, folder: Path, after: float | None, counts: list[int] | None, steps: int) -> tuple[int, list[int]]:
     """Work in a forked child, killed after so many seconds; its exit code, and the events after each whole command."""
     read, write = os.pipe()
     child = os.fork()
@@ -152,7 +154,7 @@ def play(kind: str, folder: Path, after: float | None, counts: list[int] | None)
         os.close(read)
         code = 1
         try:
-            work(kind, folder, counts, lambda count: os.write(write, f"{count}\n".encode()))
+            work(kind, folder, counts, steps, lambda count: os.write(write, f"{count}\n".encode()))
             code = 0
         except BaseException as error:
             print(f"{kind}: {type(error).__name__}: {error}", flush=True)
@@ -184,14 +186,14 @@ def group_exists(child: int) -> bool:
     return os.getpgid(child) == child
 
 
-def work(kind: str, folder: Path, counts: list[int] | None, done: Callable[[int], None]) -> None:
+def work(kind: str, folder: Path, counts: list[int] | None, steps: int, done: Callable[[int], None]) -> None:
     """What a child does: all that is still to be done in the folder."""
     if kind.startswith("run"):
         run(short(kind.removeprefix("run-")), folder)
     elif kind == "sweep":
         play_sweep(folder)
     else:
-        play_project(kind.removeprefix("project-"), folder, counts, done)
+        play_project(kind.removeprefix("project-"), folder, counts, steps, done)
 
 
 def play_sweep(folder: Path) -> None:
@@ -204,14 +206,15 @@ def play_sweep(folder: Path) -> None:
         raise SystemExit(f"failed: {failed}")
 
 
-def play_project(task: str, folder: Path, counts: list[int] | None, done: Callable[[int], None]) -> None:
+def play_project(task: str, folder: Path, counts: list[int] | None, steps: int, done: Callable[[int], None]) -> None:
     """All steps whose effect is not in the ledger yet.
 
     Args:
         counts: of the twin, the number of events after each step; None while the twin itself plays.
+        steps: the first ones, which had returned before the kill.
     """
     world = begin(folder, task)
-    for number, step in enumerate(SCRIPT):
+    for number, step in enumerate(SCRIPT[steps:], steps):
         # A step that is always played writes no event, and one that wrote all of its events is over.
         if step.always or counts is None or world.events() < counts[number]:
             step.run(world)
