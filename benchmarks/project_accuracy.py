@@ -7,8 +7,8 @@
 A project without test answers is played: `select`, an oracle answers, eight times and for five seeds. Each seed has
 pictures of its own, drawn from the set, of which some are retired before the first question: the truth is the accuracy
 of the round's own model on these, which nobody was asked about and no strategy chose from. Prints, per set, how often
-the shown 80 % interval holds it (wanted: 70 to 90 %), the mean of shown minus true, the interval's mean width, the same
-for what version 0.1 would have shown (cross-fitted on the first batch), and how often a forecast held.
+the shown 80 % interval holds it (wanted: 70 to 90 %), the mean of shown minus true, the interval's mean width, and
+how often a forecast held. `--audit 0` plays what version 0.1 showed, cross-fitted on the first batch.
 
 A packed set is an .npz file of JPEG pictures (`jpeg`, `offsets`) with a class each in `labels` or `gender`. A project
 that was played is kept in FOLDER and not played again; one that was interrupted goes on.

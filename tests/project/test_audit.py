@@ -12,8 +12,10 @@ from lossrank import Project
 from lossrank.cli import main
 from lossrank.experiment import Watcher
 from lossrank.project.audit import AUDIT, audit_of, quota
-from lossrank.project.measured import CROSS_FITTED, ON_AUDIT
+from lossrank.project.measured import CROSS_FITTED, ON_AUDIT, ON_TEST
+from lossrank.project.status import forecast_of
 from lossrank.project.table import Table
+from lossrank.tasks.intervals import interval_of_share
 
 Make = Callable[..., Labelling]
 
@@ -142,7 +144,7 @@ def test_an_old_project_goes_on_and_its_figure_is_said_to_be_too_high(
     assert (
         "cross-fitted on 16 answers that no score asked for, the first batch above all: it may be too high" in printed
     )
-    assert "It cannot be told yet what the next batch will bring." in printed
+    assert "It is too early to forecast what the next batch will bring." in printed
     made.answer()
     assert made.select() == 0
     assert made.rows("rounds")[-1]["measured"] == ON_AUDIT
@@ -177,3 +179,23 @@ def test_the_share_holds_over_batches_of_any_size() -> None:
     assert [quota(0.1, 0, n, False) for n in (1, 2, 8, 40, 100)] == [0, 1, 4, 5, 10]
     assert quota(0.1, 304, 40, False) == 5, "an old project begins without catching up"
     assert quota(0, 304, 40, True) == 0
+
+
+def test_the_fewer_audit_answers_the_wider_the_forecast() -> None:
+    def rows(samples: int, how: str) -> list[dict[str, object]]:
+        metric = {"higher_is_better": True, "unit": "%", "answers": samples}
+        values = [0.5, 0.65, 0.72, 0.76, 0.79]
+        measured = [{**metric, "value": v, "interval": list(interval_of_share(v, samples))} for v in values]
+        return [{"labelled": 40 + 30 * n, "measured": how, "metric": m} for n, m in enumerate(measured)]
+
+    widths = []
+    for samples in (10, 100, 1000):
+        found = forecast_of(rows(samples, ON_AUDIT))
+        assert found is not None
+        assert found.low < 0.025 < found.high, "gains shrink: 0.15, 0.07, 0.04, 0.03"
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths, reverse=True)
+    exact = forecast_of(rows(10, ON_TEST))
+    assert exact is not None
+    assert widths[-1] > exact.high - exact.low, "of one test set the points move together"
+    assert forecast_of(rows(1000, CROSS_FITTED)) is None, "the first batch says nothing of the curve"

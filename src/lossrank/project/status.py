@@ -97,8 +97,8 @@ def _damage(reason: str) -> str:
 def forecast_of(rounds: Sequence[dict[str, Any]]) -> Forecast | None:
     """Of a batch as large as those before it, from the learning curve so far.
 
-    The curve is of the rounds that were measured as the latest was. None where it has too few points, where it was
-    measured on the first batch alone, and where the forecast would be less certain than the metric is.
+    The curve is of the rounds that were measured as the latest was. None where it has too few points, and where it was
+    measured on the first batch alone.
     """
     how = rounds[-1].get("measured") if rounds else None
     if how == CROSS_FITTED:
@@ -118,10 +118,7 @@ def forecast_of(rounds: Sequence[dict[str, Any]]) -> Forecast | None:
     curve = [points[n] for n in labels]
     ends = [m["interval"] for m in curve] if how == ON_AUDIT else None
     better = metric["higher_is_better"]
-    found = Forecast(step, *forecast(labels, [m["value"] for m in curve], step, better, bound, ends))
-    if ends and found.high - found.low > ends[-1][1] - ends[-1][0]:
-        return None
-    return found
+    return Forecast(step, *forecast(labels, [m["value"] for m in curve], step, better, bound, ends))
 
 
 def _next(

@@ -29,7 +29,7 @@ __all__ = [
     "taken_back",
 ]
 
-NO_FORECAST = "It cannot be told yet what the next batch will bring."
+NO_FORECAST = "It is too early to forecast what the next batch will bring."
 SHOWN = 10  # questions of a batch that are printed, and samples that are left out
 
 

@@ -141,7 +141,7 @@ def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict
 
 
 def _measured(table: Table, view: View, found: Evidence | None) -> tuple[Measurement, Interval | None, str]:
-    """The measurement, its interval, and what it was made on, a key of `measured.HOW`.
+    """The measurement, its interval, and on what it was made, in the words of `project.measured`.
 
     On the test answers where there are some, else on the audit answers where they are enough, else as the models of the
     evidence did on what they had not seen: the pictures of the first batch, most of them, which were chosen as typical.
