@@ -100,10 +100,11 @@ class Torn:
 def test_two_processes_read_a_part_each_and_both_get_the_whole(broken: range) -> None:
     ids = [f"s{n:02d}" for n in range(40)]
     table, barrier = [None, None], threading.Barrier(2)
+    models = [net().eval() for _ in range(3)]  # made before the threads: the seed of torch is global
 
     def read(index: int | None) -> tuple[Signals, Pool]:
         here = Processes() if index is None else InThreads(index, table, barrier)
-        model, own = net().eval(), Pool(Torn(broken), ids)
+        model, own = models[2 if index is None else index], Pool(Torn(broken), ids)
         return collect(
             View(model, TASK, Normalise(), Runtime(torch.device("cpu"), processes=here), 7), own, ids, NEEDS
         ), own

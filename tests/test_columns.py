@@ -90,7 +90,7 @@ STRATEGIES = (
     TypiClust(most_clusters=60),
     ProbCover(),
     LCMD(),
-    UncertaintyHerding(),
+    UncertaintyHerding(bandwidth=0.05),  # small: nearly no pairs to evaluate
     Margin(diversity="k-center"),
     Margin(diversity="k-means++", apart=0.2),
     Subsample(of=CoreSet(), candidates=2000),

@@ -45,7 +45,7 @@ def steady_clock() -> Iterator[None]:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(seconds))
 
-    with patch("lossrank.ledger.datetime", Steady):
+    with patch("lossrank.ledger_writer.datetime", Steady):
         yield
 
 

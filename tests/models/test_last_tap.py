@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lossrank.assembly import assemble
-from lossrank.checkpoint import Checkpoint, restore
+from lossrank.checkpoint import Checkpoint
 from lossrank.collect import View, collect
 from lossrank.config import recipe_from
 from lossrank.errors import ContractError
@@ -17,6 +17,7 @@ from lossrank.experiment import start, state_of
 from lossrank.models import MODELS, SmallCNN, weights_from
 from lossrank.models.heads import MapHead, VectorHead
 from lossrank.pool import Pool
+from lossrank.restore import restore
 from lossrank.runtime import Runtime
 from lossrank.strategies.badge import gradient_factors
 from lossrank.tasks import Classification

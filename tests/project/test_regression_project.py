@@ -17,7 +17,7 @@ def test_a_project_of_numbers_goes_round(tmp_path: Path) -> None:
         file = tmp_path / "photos" / f"{shade:02d}.png"
         file.parent.mkdir(exist_ok=True)
         Image.new("L", (8, 8), 6 * shade).save(file)
-    with Project.init(tmp_path / "p", tmp_path / "photos", task="regression", initial=20, step=4) as project:
+    with Project.init(tmp_path / "p", tmp_path / "photos", task="regression", initial=20, step=4, audit=0) as project:
         recipe = project.layout.folder / "recipe.yaml"
         told = yaml.safe_load(recipe.read_text())
         told["dataset_options"]["image_size"] = 8

@@ -135,7 +135,7 @@ def test_the_command_prints_where_and_how_good(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_settings_that_make_no_sense(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="batch is 0"):
+    with pytest.raises(ConfigError, match="batch must be an integer >= 1, got 0"):
         PretrainSettings(batch=0)
     with pytest.raises(ConfigError, match="counting first weights are for gru_constrained"):
         PretrainSettings(sorter="lstm", first_weights="counting")

@@ -81,7 +81,8 @@ class PredictorPlan:
         if self.list_size is not None:
             require_count("predictor.list_size", self.list_size, 2)
         require_number("predictor.lr", self.lr, 0, above=True)
-        for name, most in (("momentum", math.inf), ("weight_decay", math.inf), ("weight", math.inf), ("dropout", 1.0)):
+        require_number("predictor.weight", self.weight, 0, above=True)
+        for name, most in (("momentum", math.inf), ("weight_decay", math.inf), ("dropout", 1.0)):
             require_number(f"predictor.{name}", getattr(self, name), 0, most)
         require_number("predictor.detach_after", self.detach_after, 0)
 
