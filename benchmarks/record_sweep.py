@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from lossrank.compare.arms import is_full
-from lossrank.config import Recipe, flat, load_recipe
+from lossrank.config import Recipe, load_recipe
 from lossrank.config import settings as bearing
+from lossrank.dotted import flat
 from lossrank.errors import LossrankError, RunError, listed
 from lossrank.report import Run, find_runs
 from lossrank.report.recorded import write_recorded

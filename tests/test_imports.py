@@ -28,6 +28,7 @@ ORDER = (
     "spreadsheet",
     "csv_rows",
     "sizes",
+    "dotted",
     "config",
     "arguments",
     "processes",

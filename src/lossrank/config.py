@@ -5,7 +5,6 @@ A recipe is a YAML file, a set of command-line options, or a `Recipe` in Python;
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
+from lossrank.dotted import flat, merged
 from lossrank.errors import ConfigError, unknown_name
 from lossrank.parsing import check_aliases, read_yaml_mapping
 from lossrank.requirements import require_count, require_number
@@ -196,7 +196,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         ConfigError: the file is missing or no mapping, a field does not exist (the nearest name is offered),
             or a value has another type than the field.
     """
-    return recipe_from(_merged(read_yaml_mapping(Path(path)), overrides or {}))
+    return recipe_from(merged(read_yaml_mapping(Path(path)), overrides or {}))
 
 
 def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
@@ -222,7 +222,7 @@ def _parser() -> ArgumentParser:
 
 def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """The recipe with other values of dotted fields; errors as `load_recipe`."""
-    return recipe_from(_merged(dataclasses.asdict(recipe), overrides))
+    return recipe_from(merged(dataclasses.asdict(recipe), overrides))
 
 
 def recipe_parser(**options: Any) -> ArgumentParser:
@@ -257,29 +257,6 @@ def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
         return name not in MOVABLE and (table not in BY_STRATEGY or rest.partition(".")[0] in read)
 
     return {name: value for name, value in flat(recipe).items() if bears(name)}
-
-
-def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by their dotted names."""
-    result: dict[str, Any] = {}
-    for name, value in mapping.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{name}.")
-        else:
-            result[f"{prefix}{name}"] = value
-    return result
-
-
-def _merged(mapping: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the mapping in which the dotted overrides win."""
-    merged = copy.deepcopy(mapping)
-    for name, value in overrides.items():
-        *groups, last = name.split(".")
-        place = merged
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = value
-    return merged
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lossrank.console import bold, console
 from lossrank.errors import ConfigError
-from lossrank.picture_files import Listing, look_below
+from lossrank.picture_files import look_below
 from lossrank.project import Project
 from lossrank.project.progress import StageBar
 from lossrank.project.terminal import (
@@ -21,6 +21,8 @@ from lossrank.project.terminal import (
     expected,
     left_out,
     one_line,
+    print_answering,
+    print_pictures,
     questions_table,
     rounds_table,
     taken_back,
@@ -76,18 +78,10 @@ def init(
     names = [name.strip() for name in given.get(wanted or "", "").split(",") if name.strip()]
     folder = out or images.with_name(f"{images.resolve().name}-project")
     with Project.init(folder, images, task, names, test=test, initial=initial, step=step, audit=audit) as project:
-        _print_pictures(look_below(images), project.status().pool)
+        print_pictures(look_below(images), project.status().pool)
         console.print("The recipe, to be edited:", bold(folder / "recipe.yaml"))
         console.print(f"Next: lossrank select {quote(str(folder))}")
     return 0
-
-
-def _print_pictures(found: Listing, taken: int) -> None:
-    """How many pictures of a folder are taken, and what is left out for which reason."""
-    total = len(found.files) + len(found.left_out)
-    console.print(f"{taken} pictures." if not found.left_out else f"{taken} of {total} pictures are taken in.")
-    for line in found.lines():
-        console.print(line)
 
 
 def status(project: Path) -> int:
@@ -148,7 +142,7 @@ def select_batch(
         console.print(f"and {len(questions) - SHOWN} more: {rest}")
     if out is not None:
         console.print("The questions are in", bold(out))
-        _print_answering(project, out)
+        print_answering(project, out)
     else:
         console.print(f"Next: {found.next}")
     return 0
@@ -170,7 +164,7 @@ def export(project: Path, out: Path, format: str | None = None, answers: bool = 
         console.print(f"{count} answers and skips are in", bold(out))
         return 0
     console.print(f"{count} questions, the one to answer first in front, are in", bold(out))
-    _print_answering(project, out)
+    print_answering(project, out)
     return 0
 
 
@@ -300,7 +294,3 @@ def write_page_of(project: Path, out: Path | None) -> int:
         page = write_project_page(opened, out or project / "report.html")
     console.print("Open", bold(page))
     return 0
-
-
-def _print_answering(project: Path, out: Path) -> None:
-    console.print(f"Next: answer in {out}, then lossrank ingest {quote(str(project))} {quote(str(out))}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossrank.checkpoint import Checkpoint, Contents, State, contents_of
-from lossrank.config import flat
+from lossrank.dotted import flat
 from lossrank.experiment import Experiment, Learner, restore_state, state_of
 from lossrank.seeding import generator
 

@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lossrank.config import Recipe, flat
+from lossrank.config import Recipe
+from lossrank.dotted import flat
 from lossrank.errors import ConfigError, RunError
 from lossrank.folder import write_atomic
 from lossrank.parsing import read_json_object

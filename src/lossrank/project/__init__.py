@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lossrank.project.ingesting import Ingested
 from lossrank.project.layout import Layout
-from lossrank.project.project import Ingested, Project
+from lossrank.project.project import Project
 from lossrank.project.status import Status
 
 __all__ = ["Ingested", "Layout", "Project", "Status"]

@@ -13,14 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from lossrank.errors import ConfigError, DataError, RunError, unknown_name
 from lossrank.exchange import VOCABULARIES, Vocabulary
@@ -28,64 +25,16 @@ from lossrank.folder import FolderLock, write_atomic
 from lossrank.ledger import Ledger, SampleId
 from lossrank.parsing import check_format, read_rows, read_yaml_mapping, rows_from_the_end
 from lossrank.picture_files import visible
+from lossrank.project.new_recipe import FIRST_LINE, new_recipe
 from lossrank.project.records import check_batch, check_round
 from lossrank.regular import read_file
 from lossrank.requirements import require_count
 
-__all__ = ["AUDIT_SHARE", "FORMAT", "Layout", "digest_of", "is_project"]
+__all__ = ["FORMAT", "Layout", "digest_of", "is_project"]
 
 LEDGER = "ledger.sqlite"
 OPTIONS = ("classes", "joints", "points", "value", "image_size", "channels", "test", "renamed", "head")
-AUDIT_SHARE = 0.1
-"""Of the questions of a project without test answers: audit questions."""
 FORMAT = 1  # raised when an older version could no longer read a project folder
-
-RECIPE = """\
-# A project's recipe. Edit it between rounds; `lossrank run --print_config` shows every field there is.
-task: {task}
-task_options: {options}
-data: {images}          # the pictures; ids are paths below it
-dataset_options:
-  {what}: {names}
-  image_size: {size}     # side in pixels to which pictures are scaled for the model
-  test: {test}           # answers to measure on that are never trained on: a file, or class folders; null: cross-fitted
-strategy: auto           # predicted loss while it ranks held-out answers, else uncertainty or chance
-per_strategy:            # options by name, which may stay when `strategy` names another
-  auto: {{threshold: 0.2, folds: 5, least: 30}}
-model: {model}
-train: {train}
-budget:
-  initial: {initial}     # of the first batch, before there is a model
-  step: {step}           # of each batch after it
-  final: 1000000000
-  audit: {audit}             # share of the questions that is drawn at random and never trained on, to measure the model
-  candidates: null       # a random subset to choose from each round; null: all that was not asked
-  warm_start: true
-seed: 0
-"""
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "classification": {
-        "size": 64,
-        "model": "{name: small_cnn, options: {width: 16}}",
-        "train": "{epochs: 40, batch_size: 32, lr: 0.05, milestones: [32], clip: 1.0, padding: 4, flip: true}",
-    },
-    "pose": {
-        "size": 128,
-        "model": "{name: pose_small, options: {width: 12}}",
-        "train": "{epochs: 30, batch_size: 16, optimizer: adam, lr: 2.0e-3, weight_decay: 0.0, flip: true}",
-    },
-    "counting": {
-        "size": 128,
-        "model": "{name: counting_small, options: {width: 16}}",
-        "train": "{epochs: 20, batch_size: 4, optimizer: adam, lr: 4.0e-3, weight_decay: 0.0, flip: true}",
-        "options": "{stride: 4.0, kernel: 9, sigma: 1.5, scale: 10.0}",  # as in recipes/mini/counting.yaml
-    },
-    "regression": {
-        "size": 64,
-        "model": "{name: small_cnn, options: {width: 16}}",
-        "train": "{epochs: 40, batch_size: 32, optimizer: adam, lr: 1.0e-3, padding: 4}",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -121,7 +70,7 @@ class Layout:
             RunError: the folder holds a project or a run already, or cannot be written.
         """
         refuse_occupied(folder)
-        text = _recipe(folder, images, vocabulary, test, initial, step, audit)
+        text = new_recipe(folder, images, vocabulary, test, initial, step, audit)
         with FolderLock(folder):
             refuse_occupied(folder)
             for leftover in folder.glob(f"{LEDGER}*"):
@@ -261,7 +210,7 @@ def refuse_occupied(folder: Path) -> None:
     used = events is not None and set(events) != {"add"}
     rows = any((folder / name).exists() for name in ("rounds.jsonl", "batches.jsonl", "environment.json"))
     recipe = folder / "recipe.yaml"
-    ours = not recipe.exists() or read_file(recipe).startswith(RECIPE.partition("\n")[0].encode())
+    ours = not recipe.exists() or read_file(recipe).startswith(FIRST_LINE.encode())
     if is_project(folder) and events is None and not rows:
         return  # version 0.1 wrote the mark before the pictures
     if is_project(folder) or rows or not ours:
@@ -279,40 +228,6 @@ def _events(ledger: Path) -> dict[str, int] | None:
         return None
     with Ledger.open(ledger) as opened:
         return opened.counts() or None
-
-
-def _recipe(
-    folder: Path,
-    images: Path,
-    vocabulary: Vocabulary,
-    test: Path | None,
-    initial: int,
-    step: int,
-    audit: float | None,
-) -> str:
-    share = audit if audit is not None else 0 if test else AUDIT_SHARE
-    return RECIPE.format(
-        task=vocabulary.task,
-        images=_scalar(_place(folder, images)),
-        what=VOCABULARIES[vocabulary.task][0],
-        names=f"[{', '.join(map(_scalar, vocabulary.names))}]",
-        test=_scalar(_place(folder, test)) if test else "null",
-        initial=initial,
-        step=step,
-        audit=f"{share:g}",
-        **{"options": "{}", **DEFAULTS[vocabulary.task]},
-    )
-
-
-def _place(folder: Path, path: Path) -> str:
-    """The path from the project's folder if both are in one folder, so that they can move together; else in full."""
-    folder, path = folder.resolve(), path.resolve()
-    return os.path.relpath(path, folder) if path.is_relative_to(folder.parent) else str(path)
-
-
-def _scalar(text: str) -> str:
-    """The text as a quoted YAML string that is read back unchanged, as one of JSON with surrogate pairs is not."""
-    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize).strip()
 
 
 def digest_of(file: Path) -> str | None:

@@ -3,46 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lossrank.config import Recipe, load_recipe
 from lossrank.errors import DataError, LedgerError, listed
-from lossrank.exchange import Answers, Given, Question, Vocabulary, read_answers, write_answers, write_questions
+from lossrank.exchange import Answers, Question, Vocabulary, read_answers, write_answers, write_questions
 from lossrank.folder import FolderLock
 from lossrank.ledger import Event, Ledger, SampleId
 from lossrank.picture_files import found_below, visible
-from lossrank.project.answered_files import refuse_answered
+from lossrank.project.answered_files import refuse_answered, refuse_other_answers
 from lossrank.project.checks import Refusals, digests_of, sorted_out
-from lossrank.project.collected import collected, refuse_other_answers
+from lossrank.project.collected import collected
+from lossrank.project.ingesting import Ingested, answers_in, record
 from lossrank.project.layout import Layout
 from lossrank.project.matching import matched
 from lossrank.project.placed import placed, require_inside
+from lossrank.project.questions import ask_the_rest, asked_with, open_questions
 from lossrank.project.status import Status, status_of
 from lossrank.requirements import require_count, require_number, require_strings
 from lossrank.trust import check_trusted
 
-__all__ = ["Ingested", "Project"]
+__all__ = ["Project"]
 
 Told = Callable[[str], None]
-UNASKED = "answered unasked, in"
-"""Begins the reason of a question that was asked because its answer came."""
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """What became of a file of answers: numbers of samples."""
-
-    new: int = 0
-    same: int = 0
-    """Known already, word for word."""
-    corrected: int = 0
-    skipped: int = 0
-    unasked: int = 0
-    """Of the new ones, those that nobody had asked about."""
-    left_out: list[str] = field(default_factory=list)
-    """What was not taken in, and why."""
 
 
 class Project:
@@ -90,9 +74,7 @@ class Project:
         images, test = Path(images), Path(test) if test else None
         if test is not None and not test.exists():
             raise DataError(f"there are no test answers at {test}")
-        found = found_below(images)
-        if test is not None and test.is_file():
-            found -= {given.sample for given in read_answers(test, vocabulary).given}
+        found = _to_ask_about(images, test, vocabulary)
         layout = Layout.make(
             Path(folder), images, vocabulary, found, test=test, initial=initial, step=step, audit=audit
         )
@@ -130,9 +112,7 @@ class Project:
     def add(self) -> int:
         """Take in pictures that have come into the folder since; returns how many."""
         self.layout.require_pictures()
-        found, test = found_below(self.layout.images), self.layout.test_path()
-        if test is not None and test.is_file():
-            found -= {given.sample for given in read_answers(test, self.vocabulary).given}
+        found = _to_ask_about(self.layout.images, self.layout.test_path(), self.vocabulary)
         return self.ledger.add(found, f"found in {visible(str(self.layout.images))}")
 
     def select(
@@ -164,7 +144,7 @@ class Project:
             require_count("n", n)
         self.layout.require_pictures()
         with FolderLock(self.layout.folder):
-            if self._unfinished() or (self.ledger.open_questions() and not more):
+            if ask_the_rest(self.layout, self.ledger) or (self.ledger.open_questions() and not more):
                 return self.questions()
             recipe = self.recipe()
             check_trusted(self.layout.folder, recipe, trust)
@@ -185,29 +165,11 @@ class Project:
 
     def questions(self) -> list[Question]:
         """The open questions, the one to answer first in front, with what the model said of each when it was asked."""
-        samples = self.ledger.open_questions()
-        rows = self.asked_with(set(samples))
-        return [
-            Question(
-                sample,
-                rank,
-                row.get("score"),
-                self.vocabulary.prediction(row.get("prediction")),
-                row.get("confidence"),
-                row.get("percentile"),
-            )
-            for rank, sample in enumerate(samples, 1)
-            for row in (rows.get(sample, {}),)
-        ]
+        return open_questions(self.layout, self.ledger)
 
     def asked_with(self, samples: set[SampleId]) -> dict[SampleId, dict[str, Any]]:
         """What the batches' rows hold of these samples. Rows are read from the latest, until all samples are found."""
-        found: dict[SampleId, dict[str, Any]] = {}
-        for row in self.layout.latest_batches() if samples else ():
-            found |= {q["id"]: q for q in row["questions"] if q["id"] in samples and q["id"] not in found}
-            if len(found) == len(samples):
-                break
-        return found
+        return asked_with(self.layout, samples)
 
     def export(self, path: str | Path, form: str | None = None) -> int:
         """Write the open questions to a file or into class folders; returns how many.
@@ -271,14 +233,8 @@ class Project:
         Raises:
             DataError: something cannot be taken in; every kind of trouble is listed, and nothing was written.
         """
-        name = "python"
-        if isinstance(answers, str | Path):
-            name = Path(answers).name
-            answers = read_answers(Path(answers), self.vocabulary, form)
-        elif isinstance(answers, Mapping):
-            answers = _from_mapping(answers, self.vocabulary)
-        if source is not None:
-            answers = replace(answers, given=[replace(given, source=source) for given in answers.given])
+        name = Path(answers).name if isinstance(answers, str | Path) else "python"
+        answers = answers_in(answers, source, self.vocabulary, form)
         answers = placed(matched(answers, self.ledger), self.layout)
         allowed = Refusals(unasked=allow_unasked, changed=allow_changed, other=revise)
         digests = digests_of(answers, self.layout, self.ledger)
@@ -288,28 +244,7 @@ class Project:
                 raise DataError(
                     f"{found.told()}. Nothing was taken in; --keep_good takes in the {len(found.good)} good ones"
                 )
-            return self._write(found.good, source or name, digests, found.trouble_lines())
-
-    def _write(
-        self, good: Sequence[Given], source: str, digests: Mapping[SampleId, str], left_out: list[str]
-    ) -> Ingested:
-        ledger, ids = self.ledger, [given.sample for given in good]
-        answers = {given.sample: given.answer for given in good if given.skipped is None}
-        asked, current = ledger.asked(ids=ids), ledger.labelled(ids=ids)
-        unasked = [(sample, None) for sample in ids if sample not in asked]
-        if unasked:
-            ledger.ask(None, unasked, f"{UNASKED} {source}", {i: digests[i] for i, _ in unasked if i in digests})
-        new = {i: answer for i, answer in answers.items() if i not in current}
-        corrected = {i: answer for i, answer in answers.items() if i in current and current[i] != answer}
-        sources = {given.sample: given.source or source for given in good}
-        for who in dict.fromkeys(sources.values()):
-            ledger.answer({i: answer for i, answer in new.items() if sources[i] == who}, who)
-            ledger.revise_all({i: answer for i, answer in corrected.items() if sources[i] == who}, who)
-        known = ledger.skipped(ids)
-        skips = {g.sample: g.skipped for g in good if g.skipped and g.sample not in current}
-        ledger.skip_each({i: why for i, why in skips.items() if known.get(i) != why})
-        same = len(answers) - len(new) - len(corrected)
-        return Ingested(len(new), same, len(corrected), len(skips), len(unasked), left_out)
+            return record(self.ledger, found.good, source or name, digests, found.trouble_lines())
 
     def skip(self, ids: Sequence[SampleId], reason: str) -> None:
         """Note that samples would not or could not be answered. An answer may still come.
@@ -355,29 +290,10 @@ class Project:
             raise LedgerError(f"{len(strange)} samples are not in the project: {listed(strange)}")
         self.ledger.retire(ids, reason)
 
-    def _unfinished(self) -> bool:
-        """Ask the rest of a batch that a killed `select` had chosen and not asked yet; whether there was any.
 
-        A sample may have been answered unasked meanwhile: then it was asked for another reason than the batch's.
-        """
-        row = next(self.layout.latest_batches(), None)
-        if row is None:
-            return False
-        ids = [question["id"] for question in row["questions"]]
-        reasons = self.ledger.reasons(ids)
-        if row.get("reason") in reasons.values() or set(ids) <= reasons.keys() | self.ledger.retired(ids).keys():
-            return False
-        from lossrank.project.play import ask
-
-        ask(self.layout, self.ledger, row)
-        return True
-
-
-def _from_mapping(answers: Mapping[SampleId, Any], vocabulary: Vocabulary) -> Answers:
-    found = Answers()
-    for sample, answer in answers.items():
-        try:
-            found.given.append(Given(sample, vocabulary.checked(answer), "the mapping"))
-        except DataError as error:
-            found.broken.append(f"{sample}: {error}")
+def _to_ask_about(images: Path, test: Path | None, vocabulary: Vocabulary) -> set[SampleId]:
+    """The pictures below a folder, those left out that the file of test answers names."""
+    found = found_below(images)
+    if test is not None and test.is_file():
+        found -= {given.sample for given in read_answers(test, vocabulary).given}
     return found

@@ -16,9 +16,10 @@ from lossrank.errors import RunError
 from lossrank.experiment import Experiment, Watcher
 from lossrank.ledger import Ledger, SampleId
 from lossrank.project.audit import audit_of, exact_copies
-from lossrank.project.layout import AUDIT_SHARE, Layout
-from lossrank.project.names import check_answers, check_joints, rename_answers, renamed_names
+from lossrank.project.layout import Layout
+from lossrank.project.new_recipe import AUDIT_SHARE
 from lossrank.project.pictures import Pictures, open_pictures
+from lossrank.project.renamed import check_answers, check_joints, rename_answers, renamed_names
 from lossrank.runs import weights_of
 
 __all__ = ["Table"]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
 
 from rich.table import Table
 from rich.text import Text
 
-from lossrank.console import percentile, printable
+from lossrank.console import console, percentile, printable
 from lossrank.errors import listed
 from lossrank.exchange import Question
 from lossrank.ledger_events import Event
 from lossrank.ledger_history import kinds_of
+from lossrank.picture_files import Listing
 from lossrank.project.measured import in_unit, measured_on, with_interval
 from lossrank.project.status import Forecast, Status
 
@@ -24,6 +27,8 @@ __all__ = [
     "expected",
     "left_out",
     "one_line",
+    "print_answering",
+    "print_pictures",
     "questions_table",
     "rounds_table",
     "taken_back",
@@ -108,6 +113,19 @@ def taken_back(events: Sequence[Event]) -> str:
 def one_line(sample: str) -> str:
     """An id without line breaks and tabs, which a name may hold."""
     return printable(sample, keep="")
+
+
+def print_pictures(found: Listing, taken: int) -> None:
+    """How many pictures of a folder are taken, and what is left out for which reason."""
+    total = len(found.files) + len(found.left_out)
+    console.print(f"{taken} pictures." if not found.left_out else f"{taken} of {total} pictures are taken in.")
+    for line in found.lines():
+        console.print(line)
+
+
+def print_answering(project: Path, out: Path) -> None:
+    """Say how the answers come back from a file of questions."""
+    console.print(f"Next: answer in {out}, then lossrank ingest {quote(str(project))} {quote(str(out))}")
 
 
 def _says(question: Question) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from lossrank.config import flat
+from lossrank.dotted import flat
 from lossrank.errors import listed
 from lossrank.report.rows import Run, visible
 
