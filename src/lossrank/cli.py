@@ -140,12 +140,17 @@ def select(
             f"{folder} is no project (`lossrank init` makes one); without a project two folders are needed: "
             "lossrank select LABELLED UNLABELLED"
         )
-    if more or trust:
-        what = "--more is about the open questions" if more else "--trust is about the recipe"
-        raise ConfigError(f"{what} of a project; two folders have none")
+    _refuse_of_project(more, trust)
     from lossrank.select_commands import select_once
 
     return select_once(folder, unlabelled, out or Path("next.csv"), 100 if n is None else n, **given)
+
+
+def _refuse_of_project(more: bool, trust: bool) -> None:
+    """Refuse options that mean nothing without a project."""
+    if more or trust:
+        what = "--more is about the open questions" if more else "--trust is about the recipe"
+        raise ConfigError(f"{what} of a project; two folders have none")
 
 
 def strategies() -> int:

@@ -131,20 +131,9 @@ def evidence(
     def fit(fold: int, held: Sequence[SampleId]) -> View:
         if fold == AUDITED:
             return look(experiment, learner)
-        apart = start(experiment)
-        if fold in learner.folds:
-            restore_state(apart, learner.folds[fold])
-        kept_out = set(held)
-        known = {i: answer for i, answer in labels.items() if i not in kept_out}
-        ids = list(known)
-        # Small sets are trained in few steps, and a model of a tenth fewer of them ranks visibly worse.
-        again = torch.randint(len(ids), (len(held),), generator=generator(experiment.recipe.seed, "folds", number))
         before = list(hands).index(fold)
         watcher = Watcher(on_epoch=lambda done, of: progress(before * of + done, trainings * of))
-        learn(experiment, apart, known, number, watcher, [ids[row] for row in again.tolist()])
-        if experiment.recipe.budget.warm_start:
-            learner.folds[fold] = state_of(apart)
-        return look(experiment, apart)
+        return _trained_apart(experiment, learner, labels, fold, held, number, watcher)
 
     audited = audited or {}
     hands = {fold: held for fold, held in deal(labels, scored, folds).items() if len(held) < len(labels)}
@@ -159,6 +148,30 @@ def evidence(
         _collected_score(experiment.strategy) or "uncertainty",
         generator(experiment.recipe.seed, "health", number),
     )
+
+
+def _trained_apart(
+    experiment: Experiment,
+    learner: Learner,
+    labels: Mapping[SampleId, Any],
+    fold: int,
+    held: Sequence[SampleId],
+    number: int,
+    watcher: Watcher,
+) -> View:
+    """The view of a fold's own learner, trained on all labels but those held out of it."""
+    apart = start(experiment)
+    if fold in learner.folds:
+        restore_state(apart, learner.folds[fold])
+    kept_out = set(held)
+    known = {i: answer for i, answer in labels.items() if i not in kept_out}
+    ids = list(known)
+    # Small sets are trained in few steps, and a model of a tenth fewer of them ranks visibly worse.
+    again = torch.randint(len(ids), (len(held),), generator=generator(experiment.recipe.seed, "folds", number))
+    learn(experiment, apart, known, number, watcher, [ids[row] for row in again.tolist()])
+    if experiment.recipe.budget.warm_start:
+        learner.folds[fold] = state_of(apart)
+    return look(experiment, apart)
 
 
 def _collected_score(strategy: Strategy) -> str | None:
@@ -176,6 +189,17 @@ def _ask(experiment: Experiment, ledger: Ledger, batch: int, choice: Choice, rea
     ledger.answer(experiment.oracle([sample for sample, _ in choice.asked]), source="oracle")
 
 
+def _metric(experiment: Experiment, measured: Measurement) -> dict[str, Any]:
+    metric = experiment.task.metric()
+    return {
+        "name": metric.name,
+        "value": measured.metric,
+        "higher_is_better": metric.higher_is_better,
+        "unit": metric.unit,
+        **({"extras": dict(measured.extras)} if measured.extras else {}),
+    }
+
+
 def _row(
     experiment: Experiment,
     view: View,
@@ -186,19 +210,12 @@ def _row(
     choice: Choice,
     clock: Clock,
 ) -> dict[str, Any]:
-    metric = experiment.task.metric()
     asked = [sample for sample, _ in choice.asked]
     ranking = choice.ranking or choice.asked
     return {
         "round": number,
         "labelled": len(labels),
-        "metric": {
-            "name": metric.name,
-            "value": measured.metric,
-            "higher_is_better": metric.higher_is_better,
-            "unit": metric.unit,
-            **({"extras": dict(measured.extras)} if measured.extras else {}),
-        },
+        "metric": _metric(experiment, measured),
         "train_loss": train_loss,
         "test_loss": measured.loss,
         "spearman": measured.spearman,

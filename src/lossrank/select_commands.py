@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from rich.text import Text
 
 from lossrank.assembly import assemble
-from lossrank.choosing import choose
-from lossrank.collect import Measurement, measure
+from lossrank.choosing import Choice, choose
+from lossrank.collect import Measurement, View, measure
 from lossrank.commands import progress_bars
 from lossrank.config import ModelRecipe, Recipe, TrainRecipe
 from lossrank.console import bold, console
 from lossrank.datasets import load_folder, load_unlabelled
 from lossrank.errors import ConfigError
-from lossrank.experiment import Watcher, learn, look, start
+from lossrank.experiment import Experiment, Watcher, learn, look, start
 from lossrank.folder import write_atomic
 from lossrank.frozen import freeze
 from lossrank.ledger import SampleId
 from lossrank.outputs import CHOICE, refuse_foreign_table
+from lossrank.pool import Pool
 from lossrank.requirements import require_count
 from lossrank.spreadsheet import csv_text
 
@@ -50,36 +51,45 @@ def select_once(
     if n > len(pool):
         raise ConfigError(f"n must be an integer <= {len(pool)}, the images in {unlabelled}, got {n}")
     frozen = trunk == "frozen"
-    train = TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
-    if frozen:
-        train = TrainRecipe(epochs=epochs, batch_size=32, optimizer="adam", lr=1e-3, weight_decay=0.0)
     recipe = Recipe(
         dataset="folder",
         strategy=strategy,
         seed=seed,
         model=ModelRecipe(model or ("efficientnet_lite0" if frozen else "small_cnn"), trunk=trunk),
-        train=train,
+        train=_training(epochs, image_size, frozen),
         max_memory=max_memory,
     )
     experiment = assemble(recipe, data, check_budget=False)
     seen = freeze(recipe, dataclasses.replace(data, train=pool), experiment.runtime).train if frozen else pool
     experiment = dataclasses.replace(experiment, pool=seen, labelled_pool=experiment.pool)
+    view, choice = _trained_choice(experiment, data.train, len(pool), n)
+    _write_choice(out, choice.asked)
+    _tell_health(measure(view, experiment.test, data.test.ids, experiment.strategy.score), len(data.test))
+    _tell_left_out({**data.train.unreadable, **pool.unreadable})
+    console.print(f"The {len(choice.asked)} images to label next, the most useful first, are in", bold(out))
+    return 0
+
+
+def _training(epochs: int, image_size: int, frozen: bool) -> TrainRecipe:
+    if frozen:
+        return TrainRecipe(epochs=epochs, batch_size=32, optimizer="adam", lr=1e-3, weight_decay=0.0)
+    return TrainRecipe(epochs=epochs, batch_size=32, lr=0.05, padding=image_size // 16, flip=True)
+
+
+def _trained_choice(experiment: Experiment, labelled: Pool, unlabelled: int, n: int) -> tuple[View, Choice]:
+    """Train on the labelled images, then choose n of the experiment's pool; `unlabelled` images are shown as ranked."""
+    epochs = experiment.recipe.train.epochs
     with progress_bars() as bars:
-        task = bars.add_task("training", total=epochs, note=f"{len(data.train)} labelled images")
+        task = bars.add_task("training", total=epochs, note=f"{len(labelled)} labelled images")
         watcher = Watcher(on_epoch=lambda done, epochs: bars.update(task, completed=done))
         learner = start(experiment)
-        ids = [i for i in data.train.ids if i not in data.train.unreadable]
+        ids = [i for i in labelled.ids if i not in labelled.unreadable]
         labels = experiment.oracle(ids)
         learn(experiment, learner, labels, 0, watcher)
         view = look(experiment, learner)
-        bars.add_task("ranking", total=None, note=f"{len(pool)} unlabelled images")
-        choice = choose(experiment, view, seen.ids, list(labels), n, 0)
-    _write_choice(out, choice.asked)
-    _tell_health(measure(view, experiment.test, data.test.ids, experiment.strategy.score), len(data.test))
-    for sample, why in {**data.train.unreadable, **pool.unreadable}.items():
-        console.print(Text("left out", "yellow"), f"{sample}: {why}")
-    console.print(f"The {len(choice.asked)} images to label next, the most useful first, are in", bold(out))
-    return 0
+        bars.add_task("ranking", total=None, note=f"{unlabelled} unlabelled images")
+        choice = choose(experiment, view, experiment.pool.ids, list(labels), n, 0)
+    return view, choice
 
 
 def _write_choice(out: Path, asked: Sequence[tuple[SampleId, float | None]]) -> None:
@@ -90,3 +100,8 @@ def _write_choice(out: Path, asked: Sequence[tuple[SampleId, float | None]]) -> 
 def _tell_health(measured: Measurement, held_out: int) -> None:
     ranks = "" if measured.spearman is None else f", Spearman of its ranking with the true loss {measured.spearman:.2f}"
     console.print(f"On {held_out} labelled images held out: accuracy {measured.metric:.1%}{ranks}")
+
+
+def _tell_left_out(unreadable: Mapping[SampleId, str]) -> None:
+    for sample, why in unreadable.items():
+        console.print(Text("left out", "yellow"), f"{sample}: {why}")

@@ -73,17 +73,9 @@ def load_coco_keypoints(
         parts = [[p for i, p in people.items() if (i in late) is held] for held in (False, True)]
     else:
         other = _Content(Path(test))
-        if other.joints != content.joints:
-            theirs, ours = listed(other.joints, 20), listed(content.joints, 20)
-            raise DataError(f"{test} has the keypoints {theirs}; {path} has {ours}")
+        _require_same_joints(other, content)
         parts = [list(people.values()), list(other.people(folder, annotated_head=ends is None).values())]
-    usable = [sum(person.trouble is None for person in part) for part in parts]
-    if not all(usable):
-        bad = [f"{person.id} ({person.trouble})" for part in parts for person in part if person.trouble is not None]
-        raise DataError(
-            f"{path} leaves {usable[0]} people to choose from and {usable[1]} to measure on"
-            + (f"; {len(bad)} annotations are left out: {listed(bad, 3)}" if bad else "")
-        )
+    _require_people(parts, path)
     white = white_of(dict.fromkeys(person.file for part in parts for person in part))
     train, held_out = (people_pool(part, image_size, max_memory, workers, white) for part in parts)
     few = torch.cat([batch.inputs for batch in train.batches(train.ids[:2000], 500)])
@@ -97,6 +89,23 @@ def load_coco_keypoints(
         links=content.links,
         head=ends,
     )
+
+
+def _require_same_joints(test: _Content, content: _Content) -> None:
+    if test.joints != content.joints:
+        theirs, ours = listed(test.joints, 20), listed(content.joints, 20)
+        raise DataError(f"{test.path} has the keypoints {theirs}; {content.path} has {ours}")
+
+
+def _require_people(parts: Sequence[Sequence[Person]], path: Path) -> None:
+    """Check that there are usable people to choose from, the first part, and to measure on, the second."""
+    usable = [sum(person.trouble is None for person in part) for part in parts]
+    if not all(usable):
+        bad = [f"{person.id} ({person.trouble})" for part in parts for person in part if person.trouble is not None]
+        raise DataError(
+            f"{path} leaves {usable[0]} people to choose from and {usable[1]} to measure on"
+            + (f"; {len(bad)} annotations are left out: {listed(bad, 3)}" if bad else "")
+        )
 
 
 class _Content:

@@ -1,4 +1,4 @@
-"""The open questions, and what the model said of each when it was asked. Nothing here needs torch."""
+"""The open questions, and what the model said of each when it was asked."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _new_round(table: Table, learner: Learner, answers: str, goes_on: bool) -> N
 def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict[str, Any]:
     """What is known after a training, before anything is chosen; fields as in a run's row."""
     experiment, labels = table.experiment, table.labels
-    strategy, metric = experiment.strategy, experiment.task.metric()
+    strategy = experiment.strategy
     found = _evidence(table, learner, number)
     chosen, reason = strategy.name, strategy.name
     if too_few_to_score(table):
@@ -106,22 +106,13 @@ def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict
         decided, reason = strategy.decided(found)
         chosen = decided.name
     measured, interval, how = _measured(table, look(experiment, learner), found)
-    extras = {name: value for name, value in measured.extras.items() if math.isfinite(value)}
     notes = [*table.notes, *strategy.departures()]
     if table.without_picture:
         notes.append(f"{len(table.without_picture)} answers are about pictures that are gone or cannot be read")
     return {
         "round": number,
         "labelled": len(labels),
-        "metric": {
-            "name": metric.name,
-            "value": None if math.isnan(measured.metric) else measured.metric,
-            "interval": interval and [interval.low, interval.high],
-            "answers": _measured_on(table, found, how),
-            "higher_is_better": metric.higher_is_better,
-            "unit": metric.unit,
-            **({"extras": extras} if extras else {}),
-        },
+        "metric": _metric(table, measured, interval, _measured_on(table, found, how)),
         "measured": how,
         "audit": len(table.audited),
         "train_loss": train_loss,
@@ -137,6 +128,20 @@ def _row(table: Table, learner: Learner, number: int, train_loss: float) -> dict
         "confusions": _confusions(found),
         "unreadable": [{"id": i, "reason": why} for i, why in sorted(experiment.pool.unreadable.items())],
         "notes": notes,
+    }
+
+
+def _metric(table: Table, measured: Measurement, interval: Interval | None, answers: int) -> dict[str, Any]:
+    metric = table.experiment.task.metric()
+    extras = {name: value for name, value in measured.extras.items() if math.isfinite(value)}
+    return {
+        "name": metric.name,
+        "value": None if math.isnan(measured.metric) else measured.metric,
+        "interval": interval and [interval.low, interval.high],
+        "answers": answers,
+        "higher_is_better": metric.higher_is_better,
+        "unit": metric.unit,
+        **({"extras": extras} if extras else {}),
     }
 
 
