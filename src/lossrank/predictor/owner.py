@@ -97,6 +97,11 @@ class Owner(nn.Module):
         return self._reading.summary if self._reading else None
 
     @property
+    def _kept_summary(self) -> Tensor | None:  # version 0.1's name, which checks from outside read
+        """[batch, k] second input of the latest forward pass, as the model put it out."""
+        return self.extractor.latest.summary if self.extractor.latest else None
+
+    @property
     def optimizer(self) -> Optimizer:
         """The predictor's own optimiser."""
         if self._optimizer is None:
