@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from urllib.parse import quote, unquote
 from lossrank.errors import DataError, RunError, listed
 from lossrank.exchange.answers import Answers, Given, Question, Vocabulary, source_of
 from lossrank.folder import write_atomic
+from lossrank.names import normal
 from lossrank.strict_json import parse_strict, read_text
 
 __all__ = ["read_folders", "write_answer_folders", "write_folders"]
@@ -73,7 +73,7 @@ def read_folders(path: Path, vocabulary: Vocabulary) -> Answers:
     if not path.is_dir():
         raise DataError(f"{path} is no folder; expected are class folders")
     names = {folder: name for name, folder in _folders(vocabulary).items()}
-    found = {entry.name: unicodedata.normalize("NFC", entry.name) for entry in path.iterdir() if entry.is_dir()}
+    found = {entry.name: normal(entry.name) for entry in path.iterdir() if entry.is_dir()}
     names |= {on_disk: names[form] for on_disk, form in found.items() if form in names}
     strange = sorted(name for name in found if name not in (*names, TODO, SKIP))
     if not names.keys() & found.keys():

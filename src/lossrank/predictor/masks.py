@@ -19,11 +19,7 @@ CLOSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecod
 
 def mask_parameters(module: nn.Module) -> tuple[str, ...]:
     """Names of the padding masks that the module's forward takes."""
-    try:
-        names = inspect.signature(module.forward).parameters
-    except (TypeError, ValueError):
-        return ()
-    return tuple(name for name in (*TRUE_IS_PADDING, *TRUE_IS_TOKEN) if name in names)
+    return _masks_among(_arguments(module))
 
 
 def mask_takers(module: nn.Module) -> Iterator[nn.Module]:
@@ -37,13 +33,24 @@ def mask_takers(module: nn.Module) -> Iterator[nn.Module]:
 
 def tokens_that_count(module: nn.Module, inputs: Sequence[Any], named: Mapping[str, Any]) -> Tensor | None:
     """[batch, tokens] True where a token counts, of a call of `module`; None where it was given no padding mask."""
-    names = list(inspect.signature(module.forward).parameters)
+    names = _arguments(module)
     given = {**dict(zip(names, inputs, strict=False)), **named}
-    for name in mask_parameters(module):
+    for name in _masks_among(names):
         mask = given.get(name)
         if isinstance(mask, Tensor) and mask.ndim in (2, 4):
             return _counted(mask[:, 0, -1] if mask.ndim == 4 else mask, name in TRUE_IS_PADDING)
     return None
+
+
+def _arguments(module: nn.Module) -> list[str]:
+    try:
+        return list(inspect.signature(module.forward).parameters)
+    except (TypeError, ValueError):  # a forward written in C
+        return []
+
+
+def _masks_among(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in (*TRUE_IS_PADDING, *TRUE_IS_TOKEN) if name in names)
 
 
 def _counted(mask: Tensor, true_is_padding: bool) -> Tensor:
